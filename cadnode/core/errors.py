@@ -1,0 +1,170 @@
+"""Every error this node raises on purpose, with a code an operator can look up.
+
+The codes stand in `docs/operations.md` with what to do; a test compares the two. A code is never
+used twice: a retired one stays here as a comment.
+
+    CadnodeError
+    ├── ConfigError             E101  the settings do not hold together
+    ├── ReceiveError
+    │   ├── SpoolFull           E201  no room to keep another image
+    │   ├── InstanceConflict    E202  other bytes under a SOP Instance UID that is already kept
+    │   └── UnreadableObject    E203  the identifiers of a received object cannot be read
+    ├── ImageFailed             E301  one image cannot be analyzed (carries its Reason)
+    ├── ModelUnfit              E401  the model bundle is missing, altered or wrong
+    ├── ResultInvalid           E501  a result object broke one of our own invariants
+    ├── DeliveryError
+    │   ├── Unreachable         E601  no association with the destination
+    │   ├── Refused             E602  the destination refused an object for good
+    │   └── OutOfPatience       E603  transient trouble outlasted the give-up time
+    ├── StoreError
+    │   ├── IllegalMove         E701  the exam is not in the status the move starts from
+    │   ├── LeaseLost           E702  somebody else holds the exam by now
+    │   ├── NotFound            E703  no such exam, image or result
+    │   ├── DatabaseUnavailable E704  the database cannot be reached or is locked
+    │   └── StaleExam           E705  an image arrived while the exam was being closed
+    └── OutOfTries              E801  a step ended badly too many times
+
+`retry` says whether the same step may succeed later without anybody changing anything.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from cadnode.core.reasons import Reason
+
+
+class CadnodeError(Exception):
+    """Base of every error this node raises on purpose.
+
+    The message names UIDs, numbers and settings, never a patient.
+    """
+
+    code: ClassVar[str] = "E000"
+    retry: ClassVar[bool] = False
+
+    def __str__(self) -> str:
+        return f"{self.code} {super().__str__()}"
+
+    @property
+    def detail(self) -> str:
+        """The message without its code."""
+        return super().__str__()
+
+
+class ConfigError(CadnodeError):
+    """The settings do not hold together; the message names the key and what is allowed."""
+
+    code = "E101"
+
+
+class ReceiveError(CadnodeError):
+    """A received object could not be kept; the sender gets a failure status."""
+
+
+class SpoolFull(ReceiveError):
+    """No room to keep another image; the sender gets 0xA700 and tries again."""
+
+    code = "E201"
+    retry = True
+
+
+class InstanceConflict(ReceiveError):
+    """Other bytes arrived under a SOP Instance UID that is already kept."""
+
+    code = "E202"
+
+
+class UnreadableObject(ReceiveError):
+    """The identifiers of a received object cannot be read."""
+
+    code = "E203"
+
+
+class ImageFailed(CadnodeError):
+    """One image cannot be analyzed; the other images of its exam go on."""
+
+    code = "E301"
+
+    def __init__(self, reason: Reason, detail: str = "") -> None:
+        super().__init__(f"{reason.code} {reason.text}" + (f": {detail}" if detail else ""))
+        self.reason = reason
+
+
+class ModelUnfit(CadnodeError):
+    """The model bundle is missing, altered or wrong; exams wait until it is mended."""
+
+    code = "E401"
+    retry = True
+
+
+class ResultInvalid(CadnodeError):
+    """A result object broke one of our own invariants and was not written."""
+
+    code = "E501"
+
+
+class DeliveryError(CadnodeError):
+    """A result object did not reach a destination."""
+
+
+class Unreachable(DeliveryError):
+    """No association with the destination."""
+
+    code = "E601"
+    retry = True
+
+
+class Refused(DeliveryError):
+    """The destination refused an object for good."""
+
+    code = "E602"
+
+
+class OutOfPatience(DeliveryError):
+    """Transient trouble with a destination outlasted the give-up time."""
+
+    code = "E603"
+
+
+class StoreError(CadnodeError):
+    """The job database refused."""
+
+
+class IllegalMove(StoreError):
+    """The exam is not in the status the move starts from."""
+
+    code = "E701"
+
+
+class LeaseLost(StoreError):
+    """The lease ended and somebody else may hold the work by now."""
+
+    code = "E702"
+    retry = True
+
+
+class NotFound(StoreError):
+    """No such exam, image or result."""
+
+    code = "E703"
+
+
+class DatabaseUnavailable(StoreError):
+    """The database cannot be reached, is locked, or has another schema version."""
+
+    code = "E704"
+    retry = True
+
+
+class StaleExam(StoreError):
+    """An image arrived while the exam was being closed; look again."""
+
+    code = "E705"
+    retry = True
+
+
+class OutOfTries(CadnodeError):
+    """A step ended badly too many times, or took its worker down each time."""
+
+    code = "E801"

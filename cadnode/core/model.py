@@ -1,0 +1,47 @@
+"""What a model says about itself, and what it answers: plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """How a model wants its pixels and how its scores are to be read (from its manifest)."""
+
+    name: str
+    version: str
+    patch_size: int
+    """Patches are squares of this many pixels at the model's pitch."""
+    stride: int
+    """Distance between patch origins, in pixels at the model's pitch."""
+    pitch_mm: float
+    """Pixel pitch at which the model was trained; every image is resampled to it."""
+    normalisation: str
+    """Name of the intensity normalisation in `core.intensity` applied to a resampled image."""
+    thresholds: tuple[float, ...]
+    """Score thresholds by CAD operating point: index 0 is the strictest, falling from there."""
+    recommended: int
+    """The operating point shown by default."""
+    map_size: int
+    """Cells per side of the localisation map of one patch (7: one cell is 32 pixels)."""
+
+    def operating_point(self, score: float) -> int | None:
+        """The lowest operating point at which `score` is shown, or None below all of them."""
+        for index, threshold in enumerate(self.thresholds):
+            if score >= threshold:
+                return index
+        return None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PatchScores:
+    """The answer for n patches."""
+
+    probability: NDArray[np.float32]
+    """Shape (n,): probability that the patch holds calcifications."""
+    maps: NDArray[np.float32]
+    """Shape (n, map_size, map_size), 0..1: where in the patch they are."""

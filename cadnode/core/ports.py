@@ -1,0 +1,270 @@
+"""The seams between the life of an exam and the libraries that carry it out.
+
+A protocol stands here when it has two implementations; a test fake counts as one. Contract suites
+in `tests/contract` run on every implementation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cadnode.core.exam import (
+    BuiltResult,
+    DocumentReference,
+    ExamImage,
+    ExamReport,
+    ImageState,
+)
+from cadnode.core.findings import Finding
+from cadnode.core.jobs import (
+    Acceptance,
+    Delivery,
+    Exam,
+    ExamStatus,
+    NewImage,
+    Problem,
+    StoredResult,
+)
+from cadnode.core.mammogram import ImageHeader, Mammogram
+from cadnode.core.model import ModelSpec, PatchScores
+from cadnode.core.reasons import Reason
+from cadnode.core.retry import Decision, SendOutcome
+
+
+class MammogramReader(Protocol):
+    """Reads stored DICOM files."""
+
+    def header(self, path: Path) -> ImageHeader:
+        """What the file says without its pixels. Raises ImageFailed (UNREADABLE)."""
+        ...
+
+    def mammogram(self, path: Path, header: ImageHeader) -> Mammogram:
+        """The decoded image. Raises ImageFailed with the reason it cannot be read."""
+        ...
+
+
+class Classifier(Protocol):
+    """A model that scores patches."""
+
+    @property
+    def spec(self) -> ModelSpec: ...
+
+    def classify(self, patches: NDArray[np.float32]) -> PatchScores:
+        """Scores for normalised patches of shape (n, patch_size, patch_size).
+
+        The same patch gets the same score, to 1e-4, in any batch. Raises ModelUnfit.
+        """
+        ...
+
+
+class OutputBuilder(Protocol):
+    """Makes one kind of result object."""
+
+    @property
+    def kind(self) -> str: ...
+
+    def build(self, report: ExamReport) -> BuiltResult | None:
+        """The object, or None when this kind has nothing to say about `report`.
+
+        Equal reports give equal bytes. Raises ResultInvalid when the object breaks one of our own
+        invariants.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingObject:
+    """One stored result object on its way out; the file is sent as it is."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class PeerCheck:
+    """The answer to "could we deliver there now?"."""
+
+    reachable: bool
+    accepted: Mapping[str, bool]
+    """By SOP class UID: is its presentation context accepted?"""
+    detail: str
+
+
+class Sender(Protocol):
+    """The way to one destination."""
+
+    def send(self, objects: Sequence[OutgoingObject]) -> Sequence[SendOutcome]:
+        """One outcome per object, in order, over one association. Never raises for trouble at
+        the other end, and comes back within its deadline whatever the peer does."""
+        ...
+
+    def check(self, sop_class_uids: Sequence[str]) -> PeerCheck:
+        """C-ECHO, and which storage contexts the destination accepts."""
+        ...
+
+
+class ResultFiles(Protocol):
+    """Where result objects are kept."""
+
+    def keep_result(self, study_instance_uid: str, built: BuiltResult) -> StoredResult:
+        """Write the object aside, sync, rename. The same object twice leaves one file."""
+        ...
+
+    def path_of(self, relative: str) -> Path:
+        """The absolute path of a file named relative to the data directory."""
+        ...
+
+    def remove(self, relative: str) -> None:
+        """Delete the file if it is there."""
+        ...
+
+
+class ExamStore(Protocol):
+    """The job database: the only truth about exams. Every call is one transaction.
+
+    A claim gives a lease; a call that changes a claimed exam or delivery names its owner, and
+    raises LeaseLost when the lease has gone to somebody else. Every change of status leaves a row
+    in `events`. All times are timezone-aware UTC and come from the caller.
+    """
+
+    # receiving
+
+    def accept(self, image: NewImage, *, now: datetime) -> Acceptance:
+        """Add a kept image to its exam; the image may be acknowledged once this has returned.
+
+        The exam in `receiving` of that study gets it; with none, a new exam is made, at the next
+        revision when the study has been seen before. SAME and CONFLICT change nothing but events.
+        """
+        ...
+
+    # the analysis lane
+
+    def claim_exam(self, owner: str, *, now: datetime, lease: timedelta) -> Exam | None:
+        """The exam that has been due longest in the analysis lane, or None. Counts a try."""
+        ...
+
+    def renew_exam(self, exam: Exam, *, now: datetime, lease: timedelta) -> None:
+        """Hold the exam for another `lease` from now."""
+        ...
+
+    def begin_image(self, exam: Exam, image_id: int, *, now: datetime) -> int:
+        """Note that reading starts; returns how many times it has started, this one included."""
+        ...
+
+    def record_image(
+        self,
+        exam: Exam,
+        image_id: int,
+        *,
+        state: ImageState,
+        header: ImageHeader | None = None,
+        findings: Sequence[Finding] = (),
+        model: str | None = None,
+        reason: Reason | None = None,
+        detail: str = "",
+        now: datetime,
+    ) -> None:
+        """Write down what became of one image, replacing what was known of it.
+
+        Also used with state RECEIVED and a header to note what a held image is.
+        """
+        ...
+
+    def release_exam(
+        self, exam: Exam, *, due_at: datetime, problem: Problem | None = None, now: datetime
+    ) -> None:
+        """Hand the exam back until `due_at`, at once if an image came meanwhile.
+
+        Without a problem the count of tries starts anew.
+        """
+        ...
+
+    def move_exam(
+        self,
+        exam: Exam,
+        to: ExamStatus,
+        *,
+        text: str,
+        problem: Problem | None = None,
+        now: datetime,
+    ) -> None:
+        """Move the exam on and end the lease; `text` is the event's plain sentence.
+
+        Moves to `analyzed` and `skipped` raise StaleExam when an image arrived since the claim.
+        Raises IllegalMove when the table does not have the move. The move to `analyzed` sets
+        `analyzed_at` to `now` and makes the exam due at once. The problem is kept on the exam.
+        """
+        ...
+
+    def supersede(self, exam: Exam, *, now: datetime) -> Sequence[DocumentReference]:
+        """Withdraw what earlier revisions have not begun to send, and return what they have
+        sent (or may have sent): the predecessor documents of this revision. Repeatable."""
+        ...
+
+    def record_results(
+        self,
+        exam: Exam,
+        results: Sequence[StoredResult],
+        destinations: Mapping[str, Sequence[str]],
+        *,
+        now: datetime,
+    ) -> None:
+        """Move `analyzed -> reported`: one result row each, and one pending delivery for each
+        destination (name -> kinds it wants) that wants it. With no delivery due, on to
+        `delivered` at once."""
+        ...
+
+    # the delivery lane
+
+    def claim_deliveries(
+        self, destination: str, owner: str, *, now: datetime, lease: timedelta, limit: int
+    ) -> Sequence[Delivery]:
+        """What is due at one destination, oldest first. Counts a try for each."""
+        ...
+
+    def renew_deliveries(
+        self, deliveries: Sequence[Delivery], *, now: datetime, lease: timedelta
+    ) -> None: ...
+
+    def record_delivery(
+        self, delivery: Delivery, outcome: SendOutcome, decision: Decision, *, now: datetime
+    ) -> None:
+        """Write down the outcome, end the lease, and move the exam on when it was the last."""
+        ...
+
+    def release_deliveries(self, deliveries: Sequence[Delivery], *, now: datetime) -> None:
+        """Hand claimed deliveries back untried (a clean stop): due at once, the try not counted."""
+        ...
+
+    # housekeeping and persons
+
+    def retry(self, exam_id: int, *, by: str, now: datetime) -> ExamStatus:
+        """Start a failed exam again at the step that failed; returns its new status.
+
+        Images that failed because a worker was lost, and failed deliveries, start again too.
+        """
+        ...
+
+    def cancel(self, exam_id: int, *, why: str, by: str, now: datetime) -> None:
+        """Give an exam up for good; pending deliveries are cancelled."""
+        ...
+
+    def purgeable(
+        self, *, finished_before: datetime, limit: int
+    ) -> Sequence[tuple[int, Sequence[str]]]:
+        """Exams whose retention time is over, each with the relative paths of its files.
+
+        Only delivered, committed, skipped and cancelled exams: never one that somebody still
+        needs, and no file that a later revision of the study refers to.
+        """
+        ...
+
+    def mark_purged(self, exam_id: int, *, now: datetime) -> None: ...

@@ -1,0 +1,118 @@
+"""What to do after an attempt to send one object: a pure decision from the cause.
+
+| cause                                   | decision                                        |
+| --------------------------------------- | ----------------------------------------------- |
+| stored, stored with a warning (Bxxx)    | done; a warning is kept, never sent again       |
+| presentation context rejected           | permanent for this object at this destination   |
+| 0x0122, A9xx, Cxxx                      | permanent                                       |
+| A7xx, any other failure status          | transient                                       |
+| association rejected for good           | permanent (our AE title or theirs is not known) |
+| no connection, refused for now, aborted | transient                                       |
+| no answer, time-out                     | transient (the same stored file is sent again)  |
+
+Transient trouble is tried again after 1 s, doubling up to 15 min, with jitter, until the give-up
+time has passed since the first attempt.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+
+class SendCause(StrEnum):
+    """How one attempt to send one object ended."""
+
+    ANSWERED = "the destination answered"
+    CONTEXT_REJECTED = "the destination does not accept this kind of object"
+    REJECTED_PERMANENTLY = "the destination rejected the association for good"
+    REJECTED_FOR_NOW = "the destination rejected the association for now"
+    UNREACHABLE = "no connection"
+    ABORTED = "the association was aborted"
+    NO_ANSWER = "no answer came in time"
+
+
+@dataclass(frozen=True, slots=True)
+class SendOutcome:
+    """The outcome of one attempt for one object."""
+
+    sop_instance_uid: str
+    cause: SendCause
+    status: int | None = None
+    """The DICOM status when the destination answered."""
+    detail: str = ""
+
+
+class Verdict(StrEnum):
+    """What follows from an outcome."""
+
+    DONE = "done"
+    RETRY = "retry"
+    GIVE_UP = "give up"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do next, why, and when."""
+
+    verdict: Verdict
+    code: str | None
+    """Error code (`E601`...), None when all went well."""
+    text: str
+    retry_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRules:
+    """Delays between attempts and the time after which to stop."""
+
+    first_delay: timedelta = timedelta(seconds=1)
+    longest_delay: timedelta = timedelta(minutes=15)
+    give_up_after: timedelta = timedelta(hours=72)
+
+
+_PERMANENT_CAUSES = frozenset({SendCause.CONTEXT_REJECTED, SendCause.REJECTED_PERMANENTLY})
+
+
+def is_success(status: int) -> bool:
+    """True for 0x0000 and for warnings, where the object is stored (PS3.4 B.2.3)."""
+    return status == 0x0000 or 0xB000 <= status <= 0xBFFF or status in (0x0001, 0x0107, 0x0116)
+
+
+def is_permanent(status: int) -> bool:
+    """True for failure statuses that the same object would meet again (PS3.4 table B.2-1)."""
+    return status == 0x0122 or 0xA900 <= status <= 0xA9FF or 0xC000 <= status <= 0xCFFF
+
+
+def backoff(tries: int, jitter: float, rules: RetryRules) -> timedelta:
+    """The delay after the `tries`-th attempt; `jitter` in 0..1 spreads it over half to whole."""
+    doubled = rules.first_delay * 2 ** min(tries - 1, 32)
+    return min(doubled, rules.longest_delay) * (0.5 + 0.5 * jitter)
+
+
+def decide(
+    outcome: SendOutcome,
+    *,
+    tries: int,
+    first_try_at: datetime,
+    now: datetime,
+    jitter: float,
+    rules: RetryRules,
+) -> Decision:
+    """What follows from `outcome` of the `tries`-th attempt (counted from 1)."""
+    text = str(outcome.cause)
+    if outcome.status is not None:
+        text += f" 0x{outcome.status:04X}"
+    if outcome.detail:
+        text += f" ({outcome.detail})"
+    if outcome.cause is SendCause.ANSWERED and outcome.status is not None:
+        if is_success(outcome.status):
+            return Decision(Verdict.DONE, None, text)
+        if is_permanent(outcome.status):
+            return Decision(Verdict.GIVE_UP, "E602", text)
+    elif outcome.cause in _PERMANENT_CAUSES:
+        return Decision(Verdict.GIVE_UP, "E602", text)
+    if now - first_try_at >= rules.give_up_after:
+        return Decision(Verdict.GIVE_UP, "E603", text)
+    return Decision(Verdict.RETRY, "E601", text, now + backoff(tries, jitter, rules))

@@ -1,0 +1,1 @@
+"""DICOM objects at the edge: reading mammograms, writing structured reports."""

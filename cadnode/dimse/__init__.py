@@ -1,0 +1,1 @@
+"""The DICOM network: the Storage SCP and the Storage SCU."""

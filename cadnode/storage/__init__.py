@@ -1,0 +1,1 @@
+"""What survives a crash: the spool on disk and the job database."""

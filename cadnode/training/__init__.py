@@ -1,0 +1,1 @@
+"""Training and honest measuring of the patch model on a site's own images."""
