@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from cadnode.core.exam import (
     BuiltResult,
     DocumentReference,
-    ExamImage,
     ExamReport,
     ImageState,
 )

@@ -87,7 +87,7 @@ def is_permanent(status: int) -> bool:
 
 def backoff(tries: int, jitter: float, rules: RetryRules) -> timedelta:
     """The delay after the `tries`-th attempt; `jitter` in 0..1 spreads it over half to whole."""
-    doubled = rules.first_delay * 2 ** min(tries - 1, 32)
+    doubled = rules.first_delay * float(2 ** min(tries - 1, 32))
     return min(doubled, rules.longest_delay) * (0.5 + 0.5 * jitter)
 
 
