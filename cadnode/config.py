@@ -1,0 +1,314 @@
+"""The settings: one frozen object, read once from TOML and the environment, checked at start.
+
+`config/cadnode.toml` shows every key with its default. The environment wins over the file:
+`CADNODE_NODE__PORT=11113` sets `port` in `[node]`; tables that may stand several times take JSON
+(`CADNODE_PEERS='[{"name": "room 1", "ae_title": "MG1"}]'`). `CADNODE_CONFIG` names the file.
+
+Relative paths are taken from the folder of the file they stand in, so that every command finds the
+same data wherever it is started.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from cadnode.core.errors import ConfigError
+from cadnode.core.exam import ExamRules
+from cadnode.core.retry import RetryRules
+
+ENVIRONMENT_PREFIX = "CADNODE_"
+CONFIG_VARIABLE = "CADNODE_CONFIG"
+
+ResultKind = Literal["mammography-cad-sr", "tid1500-sr"]
+
+
+def _ae_title(value: str) -> str:
+    if not (1 <= len(value) <= 16 and value.isascii() and value.isprintable()):
+        raise ValueError("an AE title is 1 to 16 printable ASCII characters")
+    if value != value.strip() or "\\" in value:
+        raise ValueError("an AE title has no blank at its ends and no backslash")
+    return value
+
+
+def _view_name(value: str) -> str:
+    if value[:1] not in ("R", "L") or not value[1:].isalpha() or not value.isupper():
+        raise ValueError("a view is a side and a view in capitals, as RCC or LMLO")
+    return value
+
+
+AETitle = Annotated[str, AfterValidator(_ae_title)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+ViewName = Annotated[str, AfterValidator(_view_name)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NodeTable(_Table):
+    """`[node]`: who the node is on the network and where it keeps its data."""
+
+    ae_title: AETitle = "CADNODE"
+    host: str = "0.0.0.0"  # noqa: S104  a node is there to be reached; strangers are rejected
+    port: Port = 11112
+    data_dir: Path = Path("data")
+    station_name: str = "CADNODE"
+    accept_unknown: bool = False
+    max_associations: Annotated[int, Field(ge=1, le=1000)] = 100
+
+
+class PeerTable(_Table):
+    """`[[peers]]`: one sender that may store to the node."""
+
+    name: str
+    ae_title: AETitle
+    host: str | None = None
+
+
+class DestinationTable(_Table):
+    """`[[destinations]]`: one archive or workstation that gets results."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+    ae_title: AETitle
+    host: str
+    port: Annotated[int, Field(ge=1, le=65535)]
+    objects: tuple[ResultKind, ...] = ("mammography-cad-sr", "tid1500-sr")
+    commitment: Literal["auto", "require", "off"] = "auto"
+    enabled: bool = True
+
+    @model_validator(mode="after")
+    def _commitment_exists(self) -> DestinationTable:
+        if self.commitment == "require":
+            raise ValueError(
+                "commitment 'require' needs storage commitment, which this version"
+                " does not have yet; use 'auto' or 'off'"
+            )
+        return self
+
+
+class ExamTable(_Table):
+    """`[exam]`: when an exam is complete and which views are read."""
+
+    expected_views: tuple[ViewName, ...] = ("RCC", "LCC", "RMLO", "LMLO")
+    analyzed_views: tuple[str, ...] = ("CC", "MLO")
+    quiet_seconds: Positive = 60.0
+
+
+class ModelTable(_Table):
+    """`[model]`: which bundle finds the calcifications, and on what."""
+
+    folder: Path | None = None
+    name: str = "calc-resnet50"
+    version: str = "latest"
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+
+
+class DatabaseTable(_Table):
+    """`[database]`: the job database; empty means `cadnode.db` in the data folder."""
+
+    url: str = ""
+
+
+class WorkTable(_Table):
+    """`[work]`: leases and tries of the worker."""
+
+    lease_seconds: Positive = 60.0
+    poll_seconds: Positive = 0.25
+    max_tries: Annotated[int, Field(ge=1)] = 5
+    max_pixels: Annotated[int, Field(ge=1)] = 100_000_000
+
+
+class DeliveryTable(_Table):
+    """`[delivery]`: how results are sent, and when to stop trying."""
+
+    deadline_seconds: Positive = 120.0
+    first_delay_seconds: Positive = 1.0
+    longest_delay_seconds: Positive = 900.0
+    give_up_hours: Positive = 72.0
+
+
+class RetentionTable(_Table):
+    """`[retention]`: how long files stay and how much of the disk is left alone."""
+
+    keep_days: Positive = 30.0
+    reserve_mb: Annotated[int, Field(ge=0)] = 1024
+
+
+class WebTable(_Table):
+    """`[web]`: the administrator's console."""
+
+    enabled: bool = False
+
+    @model_validator(mode="after")
+    def _not_yet(self) -> WebTable:
+        if self.enabled:
+            raise ValueError("the console is not part of this version yet; leave it false")
+        return self
+
+
+class LogTable(_Table):
+    """`[log]`: what is written to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["console", "json"] = "console"
+
+
+class Settings(BaseSettings):
+    """Everything in force, with paths made absolute."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        frozen=True,
+        env_prefix=ENVIRONMENT_PREFIX,
+        env_nested_delimiter="__",
+        nested_model_default_partial_update=True,
+    )
+
+    node: NodeTable = NodeTable()
+    peers: tuple[PeerTable, ...] = ()
+    destinations: tuple[DestinationTable, ...] = ()
+    exam: ExamTable = ExamTable()
+    model: ModelTable = ModelTable()
+    database: DatabaseTable = DatabaseTable()
+    work: WorkTable = WorkTable()
+    delivery: DeliveryTable = DeliveryTable()
+    retention: RetentionTable = RetentionTable()
+    web: WebTable = WebTable()
+    log: LogTable = LogTable()
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Settings:
+        names = [destination.name for destination in self.destinations]
+        if len(names) != len(set(names)):
+            raise ValueError("destinations: every name may stand once only")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over the file, whose content comes in as arguments."""
+        return env_settings, init_settings
+
+    @property
+    def database_url(self) -> str:
+        """The job database in force."""
+        return self.database.url or f"sqlite:///{self.node.data_dir / 'cadnode.db'}"
+
+    @property
+    def exam_rules(self) -> ExamRules:
+        """When an exam is complete."""
+        return ExamRules(
+            expected_views=frozenset(self.exam.expected_views),
+            quiet_seconds=self.exam.quiet_seconds,
+        )
+
+    @property
+    def retry_rules(self) -> RetryRules:
+        """How deliveries are tried again."""
+        return RetryRules(
+            first_delay=timedelta(seconds=self.delivery.first_delay_seconds),
+            longest_delay=timedelta(seconds=self.delivery.longest_delay_seconds),
+            give_up_after=timedelta(hours=self.delivery.give_up_hours),
+        )
+
+    def destination(self, name: str) -> DestinationTable:
+        """The destination with this name; ConfigError names those there are."""
+        for destination in self.destinations:
+            if destination.name == name:
+                return destination
+        known = ", ".join(d.name for d in self.destinations) or "none is set up"
+        raise ConfigError(f"destinations: there is no {name!r} ({known})")
+
+
+def load_settings(file: Path | None, environ: Mapping[str, str] = os.environ) -> Settings:
+    """The settings from `file` (or the one `CADNODE_CONFIG` names, or defaults) and `environ`.
+
+    Raises ConfigError with one line that names the key and what is allowed.
+    """
+    if file is None and environ.get(CONFIG_VARIABLE):
+        file = Path(environ[CONFIG_VARIABLE])
+    content = _read(file) if file else {}
+    _refuse_unknown_variables(environ)
+    try:
+        settings = Settings(**content)
+    except ValidationError as error:
+        raise ConfigError(_first_problem(error, file)) from error
+    except ValueError as error:
+        # pydantic-settings: a table set by the environment is not JSON.
+        raise ConfigError(f"environment: {error}") from error
+    return _absolute(settings, (file.resolve().parent if file else Path.cwd()))
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        with file.open("rb") as stream:
+            return tomllib.load(stream)
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: not valid TOML ({error})") from error
+
+
+def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
+    tables = {name.upper() for name in Settings.model_fields}
+    for variable in environ:
+        if variable in (CONFIG_VARIABLE, "CADNODE_SUPERVISED") or not variable.startswith(
+            ENVIRONMENT_PREFIX
+        ):
+            continue
+        table = variable.removeprefix(ENVIRONMENT_PREFIX).split("__")[0]
+        if table not in tables:
+            allowed = ", ".join(sorted(name.lower() for name in tables))
+            raise ConfigError(f"{variable}: there is no table {table.lower()!r} ({allowed})")
+
+
+def _first_problem(error: ValidationError, file: Path | None) -> str:
+    problem = error.errors(include_url=False, include_context=False)[0]
+    key = ".".join(str(part) for part in problem["loc"]) or "settings"
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        message = f"there is no such key{_neighbours(problem['loc'])}"
+    elif problem["type"] != "missing":
+        message += f", not {problem['input']!r}" if problem["loc"] else ""
+    where = f"{file}: " if file else ""
+    return f"{where}{key}: {message}"
+
+
+def _neighbours(location: tuple[int | str, ...]) -> str:
+    table: Any = Settings
+    for part in location[:-1]:
+        if isinstance(part, int):
+            continue
+        annotation = table.model_fields[part].annotation
+        arguments = getattr(annotation, "__args__", ())
+        table = arguments[0] if arguments else annotation
+    return f" (allowed: {', '.join(table.model_fields)})"
+
+
+def _absolute(settings: Settings, base: Path) -> Settings:
+    node = settings.node.model_copy(update={"data_dir": (base / settings.node.data_dir).resolve()})
+    folder = settings.model.folder
+    folder = (base / folder).resolve() if folder else default_models_folder()
+    model = settings.model.model_copy(update={"folder": folder})
+    return settings.model_copy(update={"node": node, "model": model})
+
+
+def default_models_folder() -> Path:
+    """`models/` beside the package: where the bundle we ship lies in a checkout."""
+    return Path(__file__).resolve().parent.parent / "models"

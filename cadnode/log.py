@@ -1,0 +1,66 @@
+"""Structured events on standard error, without patient data.
+
+An event is a short sentence plus fields (UIDs, job numbers, counts, codes). Names, birth dates
+and patient identifiers never go in: `_no_patient_data` stops a field that is called so.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+
+_FORBIDDEN = ("patient", "birth")
+
+
+def configure(level: str, style: str) -> None:
+    """Send structlog and the standard library's records to standard error.
+
+    `style` is `console` or `json`. Libraries below warning level are kept quiet: their messages
+    are neither structured nor known to be free of patient data.
+    """
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _no_patient_data,
+    ]
+    if style == "json":
+        renderers: list[Any] = [
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ]
+    else:
+        renderers = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("cadnode").setLevel(level.upper())
+    # pynetdicom and pydicom print peers' strings and attribute values.
+    for library in ("pynetdicom", "pydicom"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)
+
+
+def _no_patient_data(
+    _logger: Any, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    for field in event:
+        if any(word in field.lower() for word in _FORBIDDEN):
+            event[field] = "(withheld)"
+    return event

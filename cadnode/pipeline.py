@@ -1,0 +1,346 @@
+"""The life of an exam, step by step, in the order it happens. Read this first.
+
+    analyze   look at every image that has come; close the exam when it is complete
+    report    build the result objects and write them down
+    deliver   send what is due at one destination
+
+Receiving comes before (`dimse.scp` -> `storage`), retention after (`storage.retention`). Each step
+starts from facts on disk and leaves facts on disk, so that any of them can be killed and run again:
+UIDs derive from what they name, result files are written aside and renamed, and a second delivery
+sends the stored file. No step knows a library: files, pixels, weights and network are ports.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+
+from cadnode.core.analysis import analyze_mammogram
+from cadnode.core.eligibility import judge
+from cadnode.core.errors import ImageFailed, OutOfTries
+from cadnode.core.exam import (
+    Algorithm,
+    AnalyzedImage,
+    CompletedBy,
+    ExamImage,
+    ExamReport,
+    ExamRules,
+    ImageState,
+    completed_by,
+    superseded_by_presentation,
+)
+from cadnode.core.jobs import Delivery, Exam, ExamStatus, Problem
+from cadnode.core.mammogram import ImageHeader, Intent
+from cadnode.core.model import ModelSpec
+from cadnode.core.ports import (
+    Classifier,
+    ExamStore,
+    MammogramReader,
+    OutgoingObject,
+    OutputBuilder,
+    ResultFiles,
+    Sender,
+)
+from cadnode.core.reasons import Reason
+from cadnode.core.retry import RetryRules, Verdict, decide
+
+log = structlog.get_logger(__name__)
+
+IMAGE_TRIES = 3
+"""How often reading one image may take the worker down before the image is given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the site decides about exams and deliveries."""
+
+    exam: ExamRules
+    analyzed_views: frozenset[str]
+    retry: RetryRules
+    max_tries: int
+    destinations: Mapping[str, Sequence[str]]
+    """Enabled destinations: name -> kinds of object each one wants."""
+
+
+class Pipeline:
+    """The steps of an exam over the ports they need."""
+
+    def __init__(
+        self,
+        *,
+        store: ExamStore,
+        files: ResultFiles,
+        reader: MammogramReader,
+        classifier: Callable[[], Classifier],
+        builders: Sequence[OutputBuilder],
+        senders: Mapping[str, Sender],
+        rules: Rules,
+        manufacturer: str,
+        clock: Callable[[], datetime],
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._store = store
+        self._files = files
+        self._reader = reader
+        self._classifier = classifier
+        self._builders = builders
+        self._senders = senders
+        self._rules = rules
+        self._manufacturer = manufacturer
+        self._clock = clock
+        self._jitter = jitter
+
+    # ---- analysis lane -------------------------------------------------------------------
+
+    def advance(self, exam: Exam, pulse: Callable[[], None]) -> None:
+        """Run the step that is due for a claimed exam and write down where it stands.
+
+        `pulse` is called often; it raises to interrupt the step (a stop, a lost lease).
+        """
+        if exam.tries > self._rules.max_tries:
+            self._give_up(exam)
+        elif exam.status is ExamStatus.RECEIVING:
+            self.analyze(exam, pulse)
+        else:
+            self.report(exam)
+
+    def analyze(self, exam: Exam, pulse: Callable[[], None]) -> None:
+        """Analyze what is new; close the exam if it is complete, else wait for more."""
+        images = [self._settle(exam, image, pulse) for image in exam.images]
+        complete = completed_by(
+            images, self._rules.exam, last_image_at=exam.last_image_at, now=self._clock()
+        )
+        if complete is None:
+            quiet_ends = exam.last_image_at + timedelta(seconds=self._rules.exam.quiet_seconds)
+            self._store.release_exam(exam, due_at=quiet_ends, now=self._clock())
+            return
+        images = [self._settle_held(exam, image, images, pulse) for image in images]
+        self._close(exam, images, complete)
+
+    def report(self, exam: Exam) -> None:
+        """Build every result object, keep the files, and note what is due where."""
+        predecessors = self._store.supersede(exam, now=self._clock())
+        report = ExamReport(
+            study_instance_uid=exam.study_instance_uid,
+            revision=exam.revision,
+            created_at=exam.analyzed_at or exam.created_at,
+            algorithm=algorithm(self._classifier().spec, self._manufacturer),
+            images=tuple(
+                AnalyzedImage(
+                    path=self._files.path_of(image.path),
+                    sop_instance_uid=image.sop_instance_uid,
+                    laterality=image.laterality,
+                    view=image.view,
+                    findings=image.findings,
+                    failure=image.reason,
+                )
+                for image in exam.images
+                if image.state in (ImageState.ANALYZED, ImageState.FAILED)
+            ),
+            predecessors=tuple(predecessors),
+        )
+        built = [builder.build(report) for builder in self._builders]
+        results = [
+            self._files.keep_result(exam.study_instance_uid, result) for result in built if result
+        ]
+        self._store.record_results(exam, results, self._rules.destinations, now=self._clock())
+        log.info("reported", exam=exam.id, objects=len(results))
+
+    # ---- delivery lane -------------------------------------------------------------------
+
+    def deliver(self, destination: str, deliveries: Sequence[Delivery]) -> None:
+        """Send the claimed objects over one association and write down each outcome."""
+        outcomes = self._senders[destination].send(
+            [
+                OutgoingObject(
+                    sop_class_uid=delivery.result.sop_class_uid,
+                    sop_instance_uid=delivery.result.sop_instance_uid,
+                    path=self._files.path_of(delivery.result.path),
+                )
+                for delivery in deliveries
+            ]
+        )
+        for delivery, outcome in zip(deliveries, outcomes, strict=True):
+            decision = decide(
+                outcome,
+                tries=delivery.tries,
+                first_try_at=delivery.first_try_at,
+                now=self._clock(),
+                jitter=self._jitter(),
+                rules=self._rules.retry,
+            )
+            self._store.record_delivery(delivery, outcome, decision, now=self._clock())
+            write = log.info if decision.verdict is Verdict.DONE else log.warning
+            write(
+                "delivery",
+                exam=delivery.exam_id,
+                destination=destination,
+                verdict=decision.verdict,
+                code=decision.code,
+                detail=decision.text,
+            )
+
+    # ---- inside the steps ------------------------------------------------------------------
+
+    def _settle(
+        self, exam: Exam, image: ExamImage, pulse: Callable[[], None], *, closing: bool = False
+    ) -> ExamImage:
+        """Look at one image unless that is done, and return it as it stands now.
+
+        A For Processing image is held until the exam closes: its For Presentation image may come.
+        """
+        held = image.state is ImageState.RECEIVED and image.intent is Intent.PROCESSING
+        if held and not closing:
+            return image
+        if image.state is ImageState.ANALYZED and image.model == self._model():
+            return image
+        if image.state in (ImageState.SET_ASIDE, ImageState.FAILED):
+            return image
+        pulse()
+        if self._store.begin_image(exam, image.id, now=self._clock()) > IMAGE_TRIES:
+            return self._failed(exam, image, ImageFailed(Reason.WORKER_LOST), None)
+        header = None
+        try:
+            header = self._reader.header(self._files.path_of(image.path))
+            reason = judge(header, analyzed_views=self._rules.analyzed_views)
+            if reason is None and self._other_patient(exam, image, header):
+                reason = Reason.PATIENT_DIFFERS
+            if reason is None and header.intent is Intent.PROCESSING and not closing:
+                return self._record(exam, image, ImageState.RECEIVED, header)
+            if reason is not None and reason.set_aside:
+                return self._record(exam, image, ImageState.SET_ASIDE, header, reason=reason)
+            if reason is not None:
+                raise ImageFailed(reason)
+            return self._read(exam, image, header, pulse)
+        except ImageFailed as failure:
+            return self._failed(exam, image, failure, header)
+
+    def _read(
+        self, exam: Exam, image: ExamImage, header: ImageHeader, pulse: Callable[[], None]
+    ) -> ExamImage:
+        mammogram = self._reader.mammogram(self._files.path_of(image.path), header)
+        reading = analyze_mammogram(mammogram, self._classifier(), on_batch=pulse)
+        log.info(
+            "analyzed",
+            exam=exam.id,
+            sop_instance_uid=image.sop_instance_uid,
+            patches=len(reading.probabilities),
+            findings=len(reading.findings),
+        )
+        return self._record(exam, image, ImageState.ANALYZED, header, findings=reading.findings)
+
+    def _settle_held(
+        self,
+        exam: Exam,
+        image: ExamImage,
+        images: Sequence[ExamImage],
+        pulse: Callable[[], None],
+    ) -> ExamImage:
+        if image.state is not ImageState.RECEIVED:
+            return image
+        if superseded_by_presentation(image, images):
+            reason = Reason.PRESENTATION_PREFERRED
+            return self._record(exam, image, ImageState.SET_ASIDE, None, reason=reason)
+        return self._settle(exam, image, pulse, closing=True)
+
+    def _close(self, exam: Exam, images: Sequence[ExamImage], complete: CompletedBy) -> None:
+        looked_at = [i for i in images if i.state in (ImageState.ANALYZED, ImageState.FAILED)]
+        new = any(image.revision == exam.revision for image in looked_at)
+        if not looked_at:
+            text = "closed without a result: nothing in it that this node reads"
+            to = ExamStatus.SKIPPED
+        elif exam.revision > 1 and not new:
+            text = "closed without a result: nothing new to read, the earlier result stays current"
+            to = ExamStatus.SKIPPED
+        else:
+            text = f"closed: {complete}"
+            to = ExamStatus.ANALYZED
+        self._store.move_exam(exam, to, text=text, now=self._clock())
+        log.info("closed", exam=exam.id, status=to, images=len(images))
+
+    def _give_up(self, exam: Exam) -> None:
+        error = OutOfTries(f"the step out of {exam.status} was begun {exam.tries - 1} times")
+        self._store.move_exam(
+            exam,
+            ExamStatus.FAILED,
+            text=f"given up after {exam.tries - 1} tries; a person decides",
+            problem=Problem(error.code, error.detail),
+            now=self._clock(),
+        )
+
+    def _failed(
+        self, exam: Exam, image: ExamImage, failure: ImageFailed, header: ImageHeader | None
+    ) -> ExamImage:
+        log.warning(
+            "image failed",
+            exam=exam.id,
+            sop_instance_uid=image.sop_instance_uid,
+            reason=failure.reason.code,
+            detail=failure.detail,
+        )
+        return self._record(
+            exam, image, ImageState.FAILED, header, reason=failure.reason, detail=failure.detail
+        )
+
+    def _record(
+        self,
+        exam: Exam,
+        image: ExamImage,
+        state: ImageState,
+        header: ImageHeader | None,
+        **fields: Any,
+    ) -> ExamImage:
+        now = self._clock()
+        model = self._model() if state is ImageState.ANALYZED else None
+        self._store.record_image(
+            exam, image.id, state=state, header=header, model=model, now=now, **fields
+        )
+        known = (
+            {}
+            if header is None
+            else {
+                name: getattr(header, name)
+                for name in ("laterality", "view", "intent", "source_uids", "rows", "columns")
+            }
+        )
+        return replace(image, state=state, model=model, **known, **fields)
+
+    def _other_patient(self, exam: Exam, image: ExamImage, header: ImageHeader) -> bool:
+        """True when the image names another patient than the first readable one of its study."""
+        for other in exam.images:
+            if other.id == image.id or header.patient_key is None:
+                return False
+            try:
+                first = self._reader.header(self._files.path_of(other.path))
+            except ImageFailed:
+                continue
+            return first.patient_key is not None and first.patient_key != header.patient_key
+        return False
+
+    def _model(self) -> str:
+        return model_label(self._classifier().spec)
+
+
+def model_label(spec: ModelSpec) -> str:
+    """How a model is named in the database."""
+    return f"{spec.name} {spec.version}"
+
+
+def algorithm(spec: ModelSpec, manufacturer: str) -> Algorithm:
+    """How a model is named in the result objects (TID 4019)."""
+    return Algorithm(
+        name=spec.name,
+        version=spec.version,
+        manufacturer=manufacturer,
+        parameters=(
+            f"patch {spec.patch_size} px at {spec.pitch_mm:g} mm, stride {spec.stride} px",
+            "thresholds " + ", ".join(f"{threshold:.4f}" for threshold in spec.thresholds),
+        ),
+        maximum_operating_point=len(spec.thresholds) - 1,
+        recommended_operating_point=spec.recommended,
+    )

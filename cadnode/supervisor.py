@@ -1,0 +1,110 @@
+"""Runs the node's processes, starts one that dies again, and stops all of them together."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+STOP_SECONDS = 12.0
+"""How long a process may take to stop cleanly before it is killed."""
+
+LONGEST_PAUSE = 30.0
+"""The longest pause before a process that keeps dying is started again."""
+
+SUPERVISED = "CADNODE_SUPERVISED"
+"""Set for child processes: their standard input is a pipe that closes with the supervisor."""
+
+
+@dataclass
+class _Child:
+    name: str
+    command: Sequence[str]
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0
+    start_at: float = 0.0
+    deaths: int = field(default=0)
+
+
+class Supervisor:
+    """Keeps one process per command running until it is told to stop."""
+
+    def __init__(self, commands: dict[str, Sequence[str]]) -> None:
+        self._children = [_Child(name, command) for name, command in commands.items()]
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """Ask `run` to stop everything and return; safe in a signal handler."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Run until `stop`; every process has ended when this returns."""
+        try:
+            while not self._stopping.is_set():
+                for child in self._children:
+                    self._look_after(child)
+                self._stopping.wait(0.2)
+        finally:
+            self._stop_all()
+
+    def _look_after(self, child: _Child) -> None:
+        now = time.monotonic()
+        if child.process is not None:
+            status = child.process.poll()
+            if status is None:
+                return
+            child.process = None
+            # Somebody who has run for a minute is not in a crash loop.
+            child.deaths = 1 if now - child.started_at > 60 else child.deaths + 1
+            pause = min(2.0 ** (child.deaths - 1) - 1, LONGEST_PAUSE)
+            child.start_at = now + pause
+            log.error("a process died", process=child.name, status=status, again_in_s=pause)
+        if now >= child.start_at:
+            child.process = self._start(child)
+            child.started_at = now
+
+    def _start(self, child: _Child) -> subprocess.Popen[bytes]:
+        # A group of its own: Ctrl-C reaches the supervisor alone, which stops all in order.
+        process = subprocess.Popen(  # noqa: S603  our own program
+            child.command,
+            stdin=subprocess.PIPE,
+            env={**os.environ, SUPERVISED: "1"},
+            start_new_session=True,
+        )
+        log.info("started", process=child.name, pid=process.pid)
+        return process
+
+    def _stop_all(self) -> None:
+        running = [(child.name, child.process) for child in self._children if child.process]
+        for _, process in running:
+            process.terminate()
+        deadline = time.monotonic() + STOP_SECONDS
+        for name, process in running:
+            try:
+                process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                log.warning("killed, it did not stop in time", process=name)
+                process.kill()
+                process.wait()
+
+
+def stop_with_supervisor() -> None:
+    """In a supervised process: stop as on SIGTERM when the supervisor is gone, however it went."""
+    if not os.environ.get(SUPERVISED):
+        return
+
+    def watch() -> None:
+        while sys.stdin.buffer.read(4096):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="supervisor watch", daemon=True).start()

@@ -1,0 +1,232 @@
+"""Lanes: claim, run the step, write down the outcome. The only place that catches everything.
+
+A lane holds its work by a lease that a second thread renews while the step runs. A worker that
+dies simply stops renewing: the lease runs out and the same step runs again somewhere else.
+"""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from cadnode.core.errors import CadnodeError, LeaseLost, ModelUnfit, StaleExam
+from cadnode.core.jobs import Delivery, Exam, ExamStatus, Problem
+from cadnode.core.ports import ExamStore
+from cadnode.core.retry import RetryRules, backoff
+from cadnode.pipeline import Pipeline
+
+log = structlog.get_logger(__name__)
+
+UNFIT_PAUSE = timedelta(seconds=30)
+"""How long exams wait before a missing or broken model is looked at again."""
+
+DELIVERIES_AT_ONCE = 32
+"""Objects sent over one association at most, so that one lease covers them."""
+
+
+class Interrupted(Exception):
+    """The step was stopped between two batches, because the worker stops or lost its lease."""
+
+
+def unexpected(error: Exception) -> str:
+    """The kind of an error nobody planned for, and where it came from.
+
+    Its message stays out: it may hold anything, patient data too.
+    """
+    frames = traceback.extract_tb(error.__traceback__)[-4:]
+    where = " < ".join(f"{Path(f.filename).name}:{f.lineno}" for f in reversed(frames))
+    return f"unexpected {type(error).__name__} at {where}"
+
+
+class Lane(Protocol):
+    """Something that can do one piece of work at a time."""
+
+    name: str
+
+    def run_once(self) -> bool:
+        """Do one piece of work if any is due. True if there was any."""
+        ...
+
+
+class AnalysisLane:
+    """Claims exams and advances them."""
+
+    name = "analysis"
+
+    def __init__(
+        self,
+        store: ExamStore,
+        pipeline: Pipeline,
+        *,
+        owner: str,
+        lease: timedelta,
+        retry: RetryRules,
+        clock: Callable[[], datetime],
+        stopping: threading.Event,
+    ) -> None:
+        self._store = store
+        self._pipeline = pipeline
+        self._owner = owner
+        self._lease = lease
+        self._retry = retry
+        self._clock = clock
+        self._stopping = stopping
+
+    def run_once(self) -> bool:
+        """Advance the exam that has been due longest."""
+        exam = self._store.claim_exam(self._owner, now=self._clock(), lease=self._lease)
+        if exam is None:
+            return False
+        renew = _Renewal(
+            lambda: self._store.renew_exam(exam, now=self._clock(), lease=self._lease), self._lease
+        )
+
+        def pulse() -> None:
+            renew.check()
+            if self._stopping.is_set():
+                raise Interrupted
+
+        try:
+            with renew.running():
+                self._pipeline.advance(exam, pulse)
+        except Interrupted:
+            self._hand_back(exam, self._clock(), None)
+        except LeaseLost:
+            log.warning("lease lost", exam=exam.id)
+        except StaleExam:
+            self._hand_back(exam, self._clock(), None)
+        except ModelUnfit as error:
+            log.error("the model is unfit; exams wait", exam=exam.id, detail=str(error))
+            self._hand_back(exam, self._clock() + UNFIT_PAUSE, None)
+        except CadnodeError as error:
+            self._went_badly(exam, error, Problem(error.code, error.detail))
+        except Exception as error:
+            self._went_badly(exam, error, Problem("E000", unexpected(error)))
+        return True
+
+    def _went_badly(self, exam: Exam, error: Exception, problem: Problem) -> None:
+        log.error("the step failed", exam=exam.id, status=exam.status, detail=problem.text)
+        if isinstance(error, CadnodeError) and not error.retry:
+            self._fail(exam, problem)
+            return
+        self._hand_back(exam, self._clock() + backoff(exam.tries, 1.0, self._retry), problem)
+
+    def _fail(self, exam: Exam, problem: Problem) -> None:
+        try:
+            self._store.move_exam(
+                exam,
+                ExamStatus.FAILED,
+                text=f"{problem.code} {problem.text}",
+                problem=problem,
+                now=self._clock(),
+            )
+        except CadnodeError as error:
+            log.warning("could not mark the exam failed", exam=exam.id, detail=str(error))
+
+    def _hand_back(self, exam: Exam, due_at: datetime, problem: Problem | None) -> None:
+        try:
+            self._store.release_exam(exam, due_at=due_at, problem=problem, now=self._clock())
+        except CadnodeError as error:
+            # The lease ends by itself and the step runs again.
+            log.warning("could not hand the exam back", exam=exam.id, detail=str(error))
+
+
+class DeliveryLane:
+    """Claims what is due at one destination and sends it; one lane per destination."""
+
+    def __init__(
+        self,
+        destination: str,
+        store: ExamStore,
+        pipeline: Pipeline,
+        *,
+        owner: str,
+        lease: timedelta,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self.name = f"delivery to {destination}"
+        self._destination = destination
+        self._store = store
+        self._pipeline = pipeline
+        self._owner = owner
+        self._lease = lease
+        self._clock = clock
+
+    def run_once(self) -> bool:
+        """Send what is due."""
+        deliveries = self._store.claim_deliveries(
+            self._destination,
+            self._owner,
+            now=self._clock(),
+            lease=self._lease,
+            limit=DELIVERIES_AT_ONCE,
+        )
+        if not deliveries:
+            return False
+        renew = _Renewal(lambda: self._renew(deliveries), self._lease)
+        try:
+            with renew.running():
+                self._pipeline.deliver(self._destination, deliveries)
+        except LeaseLost:
+            log.warning("lease lost", destination=self._destination)
+        return True
+
+    def _renew(self, deliveries: Sequence[Delivery]) -> None:
+        self._store.renew_deliveries(deliveries, now=self._clock(), lease=self._lease)
+
+
+class _Renewal:
+    """Renews a lease from a thread of its own while a step runs."""
+
+    def __init__(self, renew: Callable[[], None], lease: timedelta) -> None:
+        self._renew = renew
+        self._every = lease.total_seconds() / 3
+        self._done = threading.Event()
+        self._lost = False
+
+    def check(self) -> None:
+        """Raise LeaseLost when a renewal found the lease gone."""
+        if self._lost:
+            raise LeaseLost("the lease could not be renewed")
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        thread = threading.Thread(target=self._loop, name="lease", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._done.set()
+            thread.join()
+
+    def _loop(self) -> None:
+        while not self._done.wait(self._every):
+            try:
+                self._renew()
+            except LeaseLost:
+                self._lost = True
+                return
+            except CadnodeError as error:
+                log.warning("could not renew a lease", detail=str(error))
+
+
+def run_lane(lane: Lane, *, stopping: threading.Event, poll_seconds: float) -> None:
+    """Work until `stopping`; a lane survives whatever one piece of work does to it."""
+    while not stopping.is_set():
+        try:
+            busy = lane.run_once()
+        except CadnodeError as error:
+            log.error("the lane rests", lane=lane.name, detail=str(error))
+            busy = False
+        except Exception as error:
+            log.error("the lane rests", lane=lane.name, detail=unexpected(error))
+            busy = False
+        if not busy:
+            stopping.wait(poll_seconds)
