@@ -1,0 +1,49 @@
+# make demo     the node end to end on two real exams, results in demo-out/
+# make test     every test
+# make check    format, lint, types, import rules
+# EXTRA=gpu     TensorFlow with CUDA in place of the CPU build (after a change: make clean first)
+
+EXTRA ?= cpu
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready-$(EXTRA)
+
+.PHONY: demo test check format lock clean
+
+demo: $(READY)
+	$(BIN)/python -m cadnode.demo --out demo-out
+
+test: $(READY)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# uv installs in seconds what takes pip two minutes; both check every hash. Where uv cannot reach the
+# package index (it does not read pip's settings), pip does the same work.
+$(READY): constraints/$(EXTRA).txt constraints/installer.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "cadnode needs Python 3.11 or newer")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r constraints/installer.txt
+	$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r constraints/$(EXTRA).txt \
+	  || $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r constraints/$(EXTRA).txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	rm -f .venv/.ready-* && touch $@
+
+lock: $(READY)
+	for extra in cpu gpu; do \
+	  $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --no-header --extra $$extra --extra train --extra demo --extra dev pyproject.toml \
+	    -o constraints/$$extra.txt $(LOCK) || exit 1; done
+	echo uv | $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header - -o constraints/installer.txt $(LOCK)
+
+clean:
+	rm -rf .venv demo-out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
