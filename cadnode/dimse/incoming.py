@@ -1,0 +1,230 @@
+"""Receiving data sets straight into files, fragment by fragment, without decoding them.
+
+pynetdicom's own chunked receiving spools to the system's temporary folder, aborts when the disk is
+full, and believes a command set of any length. The provider here takes its place on associations
+that the node accepts.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import queue
+import struct
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from pynetdicom.association import Association
+from pynetdicom.dimse import DIMSEServiceProvider
+from pynetdicom.dimse_messages import C_STORE_RQ, DIMSEMessage
+from pynetdicom.pdu_primitives import P_DATA
+
+from cadnode.dimse.transport import idle_wait
+
+# Constant, not pynetdicom's: the same object received twice must give the same bytes.
+IMPLEMENTATION_CLASS_UID = "2.25.331205938147214906312839441705127741903"
+IMPLEMENTATION_VERSION_NAME = "CADNODE"
+
+PARTIAL_SUFFIX = ".part"
+
+LONGEST_COMMAND_SET = 1 << 16
+LONGEST_IDENTIFIER = 1 << 20
+"""Bytes; the data set of anything but C-STORE, which is held in memory."""
+
+ROOM_STEP = 64 << 20
+"""Bytes; the room for another object is asked for in steps of this size."""
+
+_BROKEN_MESSAGE = (ValueError, KeyError, TypeError, AttributeError, EOFError, struct.error)
+
+
+def file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> bytes:
+    """Preamble, prefix and File Meta Information (PS3.10 section 7.1).
+
+    Nothing in it depends on the sender, the time or a library's version: the same object received
+    twice gives the same file.
+    """
+
+    def element(number: int, vr: bytes, value: bytes) -> bytes:
+        return struct.pack("<HH2sH", 0x0002, number, vr, len(value)) + value
+
+    def text(number: int, vr: bytes, value: str, padding: bytes) -> bytes:
+        raw = value.encode("ascii")
+        return element(number, vr, raw + padding * (len(raw) % 2))
+
+    body = (
+        struct.pack("<HH2sHI2s", 0x0002, 0x0001, b"OB", 0, 2, b"\x00\x01")
+        + text(0x0002, b"UI", sop_class_uid, b"\x00")
+        + text(0x0003, b"UI", sop_instance_uid, b"\x00")
+        + text(0x0010, b"UI", transfer_syntax_uid, b"\x00")
+        + text(0x0012, b"UI", IMPLEMENTATION_CLASS_UID, b"\x00")
+        + text(0x0013, b"SH", IMPLEMENTATION_VERSION_NAME, b" ")
+    )
+    group_length = element(0x0000, b"UL", struct.pack("<I", len(body)))
+    return b"\x00" * 128 + b"DICM" + group_length + body
+
+
+class IncomingFile:
+    """One object on its way in: a DICOM file (PS3.10) that grows by fragments.
+
+    `failure` says why it cannot be kept; what still comes is then read and dropped, so that the
+    sender gets an answer in place of an abort.
+    """
+
+    def __init__(self, folder: Path, meta: bytes) -> None:
+        self.path = folder / f"{uuid.uuid4().hex}{PARTIAL_SUFFIX}"
+        self.data_set_offset = len(meta)
+        self.size = 0
+        self.failure: str | None = None
+        self._next_room_check = 0
+        self._file: BinaryIO | None = None
+        try:
+            self._file = self.path.open("xb")
+            self._file.write(meta)
+        except OSError as error:
+            self._fail(error)
+
+    def write(self, fragment: memoryview, room: Callable[[int], bool]) -> None:
+        """Add a fragment; never raises for a full or broken disk."""
+        if self._file is None:
+            return
+        self.size += len(fragment)
+        if self.size > self._next_room_check:
+            self._next_room_check = self.size + ROOM_STEP
+            if not room(ROOM_STEP):
+                self._give_up("no room in the spool")
+                return
+        try:
+            self._file.write(fragment)
+        except OSError as error:
+            self._fail(error)
+
+    def close(self) -> None:
+        """Hand the last bytes to the operating system."""
+        if self._file is None:
+            return
+        try:
+            self._file.close()
+        except OSError as error:
+            self._fail(error)
+        self._file = None
+
+    def remove(self) -> None:
+        """Delete what is still in the incoming folder."""
+        file, self._file = self._file, None
+        if file is not None:
+            # Closing may try to write what the full disk has just refused.
+            try:
+                file.close()
+            except OSError:
+                self.failure = self.failure or "closing failed"
+        self.path.unlink(missing_ok=True)
+
+    def _fail(self, error: OSError) -> None:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        self._give_up("the disk is full" if full else os.strerror(error.errno or errno.EIO))
+
+    def _give_up(self, why: str) -> None:
+        self.failure = why
+        self.remove()
+
+
+class SpoolingProvider(DIMSEServiceProvider):
+    """The DIMSE provider of an accepted association: C-STORE data sets go to files.
+
+    Runs in the upper layer's thread, but for `take`, which the handler calls.
+    """
+
+    def __init__(self, assoc: Association, folder: Path, room: Callable[[int], bool]) -> None:
+        super().__init__(assoc)
+        self._folder = folder
+        self._room = room
+        self._lock = threading.Lock()
+        self._growing: IncomingFile | None = None
+        self._whole: dict[Path, IncomingFile] = {}
+        self._discarded = False
+        self._quiet_since = time.monotonic()
+
+    def get_msg(self, block: bool = False) -> Any:
+        """The next message; an idle association looks less often than pynetdicom's 1000 Hz."""
+        if block:
+            return super().get_msg(block=True)
+        wait = idle_wait(self._quiet_since) if self.dul.peek_next_pdu() is None else 0.0
+        try:
+            return self.msg_queue.get(block=wait > 0, timeout=wait)
+        except queue.Empty:
+            return None, None
+
+    def receive_primitive(self, primitive: P_DATA) -> None:
+        """Take in one P-DATA; a message that breaks the rules ends the association."""
+        self._quiet_since = time.monotonic()
+        try:
+            for context_id, fragment in primitive.presentation_data_value_list:
+                if self._growing is None:
+                    self._take_command(context_id, fragment)
+                else:
+                    self._take_data(fragment)
+        except _BROKEN_MESSAGE:
+            self.discard()
+            self.dul.event_queue.put("Evt19")
+
+    def take(self, path: Path | None) -> IncomingFile | None:
+        """The whole object at `path`, which is the caller's from now on."""
+        with self._lock:
+            return None if path is None else self._whole.pop(path, None)
+
+    def discard(self) -> None:
+        """Delete what has not been handed to the handler: the connection has ended."""
+        with self._lock:
+            self._discarded = True
+            left = [*self._whole.values(), *([self._growing] if self._growing else [])]
+            self._whole.clear()
+            self._growing = None
+        for incoming in left:
+            incoming.remove()
+
+    def _take_command(self, context_id: int, fragment: bytes) -> None:
+        single = P_DATA()
+        single.presentation_data_value_list.append((context_id, fragment))
+        super().receive_primitive(single)
+        message = self.message
+        if message is None:
+            return
+        if message.encoded_command_set.tell() > LONGEST_COMMAND_SET:
+            raise ValueError("a command set beyond the limit")
+        if isinstance(message, C_STORE_RQ):
+            accepted = {cx.context_id: cx for cx in self.assoc.accepted_contexts}
+            meta = file_meta(
+                str(message.command_set.get("AffectedSOPClassUID") or ""),
+                str(message.command_set.get("AffectedSOPInstanceUID") or ""),
+                str(accepted[context_id].transfer_syntax[0]),
+            )
+            with self._lock:
+                if not self._discarded:
+                    self._growing = IncomingFile(self._folder, meta)
+        elif message.data_set is not None and message.data_set.tell() > LONGEST_IDENTIFIER:
+            raise ValueError("an identifier beyond the limit")
+
+    def _take_data(self, fragment: bytes) -> None:
+        growing, message = self._growing, self.message
+        if growing is None or message is None or fragment[0] & 1:
+            raise ValueError("a command fragment within a data set")
+        growing.write(memoryview(fragment)[1:], self._room)
+        if fragment[0] & 2:
+            growing.close()
+            self.message = None
+            self._finish(growing, message)
+
+    def _finish(self, incoming: IncomingFile, message: DIMSEMessage) -> None:
+        with self._lock:
+            self._growing = None
+            if self._discarded:
+                incoming.remove()
+                return
+            self._whole[incoming.path] = incoming
+        message._data_set_path = incoming.path
+        request: Any = message.message_to_primitive()
+        self.msg_queue.put((message.context_id or 0, request))

@@ -1,0 +1,337 @@
+"""The Storage SCP: the port on which modalities and archives hand over mammograms.
+
+C-STORE answers 0x0000 only when `receive` has returned, that is when the object is kept.
+Statuses as in PS3.4 table B.2-1, rejections as in PS3.8 table 9-21.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from socketserver import TCPServer
+from typing import Any, cast
+
+from pydicom.dataset import Dataset
+from pydicom.uid import UID
+from pynetdicom import evt
+from pynetdicom.ae import ApplicationEntity
+from pynetdicom.association import Association
+from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.events import Event
+from pynetdicom.pdu_primitives import A_ASSOCIATE
+from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
+
+from cadnode.core.errors import CadnodeError, ConfigError, SpoolFull, UnreadableObject
+from cadnode.core.jobs import Acceptance
+from cadnode.dimse.contexts import received_contexts
+from cadnode.dimse.identifiers import Identifiers, read_identifiers
+from cadnode.dimse.incoming import (
+    IMPLEMENTATION_CLASS_UID,
+    IMPLEMENTATION_VERSION_NAME,
+    PARTIAL_SUFFIX,
+    IncomingFile,
+    SpoolingProvider,
+)
+from cadnode.dimse.transport import BoundedSocket
+
+log = logging.getLogger(__name__)
+
+SUCCESS = 0x0000
+PROCESSING_FAILURE = 0x0110
+DUPLICATE_INSTANCE = 0x0111
+OUT_OF_RESOURCES = 0xA700
+DOES_NOT_MATCH = 0xA900
+CANNOT_UNDERSTAND = 0xC000
+
+REJECTED_PERMANENT = 0x01
+SERVICE_USER = 0x01
+CALLING_AE_UNKNOWN = 0x03
+CALLED_AE_UNKNOWN = 0x07
+
+STOP_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A sender that may store: its AE title and, when given, the host it must come from."""
+
+    name: str
+    ae_title: str
+    host: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScpSettings:
+    """How the receiver listens. `incoming_dir` lies on the file system of the spool."""
+
+    ae_title: str
+    host: str
+    port: int
+    incoming_dir: Path
+    peers: tuple[Peer, ...] = ()
+    accept_unknown: bool = False
+    max_pdu: int = 1 << 17
+    """Bytes of one P-DATA-TF that senders may use."""
+    max_associations: int = 100
+    association_seconds: float = 30.0
+    """From the connection to the whole A-ASSOCIATE-RQ."""
+    network_seconds: float = 60.0
+    """For one PDU, and for an association on which nothing comes."""
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingObject:
+    """A received object, whole on disk but not yet kept; `receive` moves the file away."""
+
+    path: Path
+    sop_class_uid: str
+    sop_instance_uid: str
+    study_instance_uid: str
+    series_instance_uid: str
+    transfer_syntax_uid: str
+    calling_ae: str
+    calling_host: str
+
+
+class StorageScp:
+    """Listens for C-ECHO and C-STORE.
+
+    `receive` keeps one object for good and is called from many threads at once; `room` says
+    whether that many more bytes may be written.
+    """
+
+    def __init__(
+        self,
+        settings: ScpSettings,
+        receive: Callable[[IncomingObject], Acceptance],
+        room: Callable[[int], bool] = lambda _size: True,
+    ) -> None:
+        self._settings = settings
+        self._receive = receive
+        self._room = room
+        self._server: _Server | None = None
+        self._thread: threading.Thread | None = None
+        self._running = 0
+        self._idle = threading.Condition()
+
+    @property
+    def port(self) -> int:
+        """The port it listens on, also when the settings say 0."""
+        return int(self._server.server_address[1]) if self._server else self._settings.port
+
+    def start(self) -> None:
+        """Sweep partial files that a killed process left, and listen.
+
+        Raises ConfigError when the address cannot be bound.
+        """
+        settings = self._settings
+        settings.incoming_dir.mkdir(parents=True, exist_ok=True)
+        for partial in settings.incoming_dir.glob(f"*{PARTIAL_SUFFIX}"):
+            partial.unlink(missing_ok=True)
+        ae = ApplicationEntity(settings.ae_title)
+        ae.implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
+        ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+        ae.maximum_associations = settings.max_associations
+        ae.maximum_pdu_size = settings.max_pdu
+        ae.acse_timeout = settings.association_seconds
+        ae.dimse_timeout = settings.network_seconds
+        ae.network_timeout = settings.network_seconds
+        handlers: list[Any] = [
+            (evt.EVT_REQUESTED, self._on_requested),
+            (evt.EVT_C_ECHO, lambda _event: SUCCESS),
+            (evt.EVT_C_STORE, self._on_store),
+            (evt.EVT_CONN_CLOSE, _discard_partial),
+            (evt.EVT_ABORTED, _discard_partial),
+        ]
+        try:
+            self._server = _Server(
+                ae,
+                (settings.host, settings.port),
+                settings.ae_title,
+                received_contexts(),
+                evt_handlers=handlers,
+                request_handler=_Handler,
+            )
+        except OSError as error:
+            raise ConfigError(
+                f"cannot listen on {settings.host}:{settings.port}: {error}"
+            ) from error
+        self._server.settings = settings
+        self._server.room = self._room
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.1,), name="storage-scp", daemon=True
+        )
+        self._thread.start()
+        log.info("listening as %s on port %d", settings.ae_title, self.port)
+
+    def stop(self) -> None:
+        """Accept no more, let running stores finish (at most 10 s), then end what is left."""
+        server = self._server
+        if server is None:
+            return
+        server.shutdown()
+        with self._idle:
+            self._idle.wait_for(lambda: self._running == 0, STOP_SECONDS)
+        associations = server.active_associations
+        for association in associations:
+            association.abort(block=False)
+        ends = time.monotonic() + 2.0
+        for association in associations:
+            association.join(max(0.0, ends - time.monotonic()))
+            sock = association.dul.socket
+            if association.is_alive() and isinstance(sock, BoundedSocket):
+                sock.shut()
+        self._server = None
+
+    def _on_requested(self, event: Event) -> None:
+        request = cast("A_ASSOCIATE", event.assoc.requestor.primitive)
+        address = str(event.assoc.requestor.address)
+        called, calling = request.called_ae_title, request.calling_ae_title
+        if called != self._settings.ae_title:
+            reason, why = CALLED_AE_UNKNOWN, "the called AE title is not ours"
+        elif not self._known(calling, address):
+            reason, why = CALLING_AE_UNKNOWN, "the calling AE title or its address is not known"
+        else:
+            return
+        log.warning("rejected %r at %s calling %r: %s", calling, address, called, why)
+        event.assoc.acse.send_reject(REJECTED_PERMANENT, SERVICE_USER, reason)
+        event.assoc.is_rejected = True
+        # Waits until the rejection is on its way; the association's thread closes the socket next.
+        event.assoc.kill()
+
+    def _known(self, calling_ae: str, address: str) -> bool:
+        if self._settings.accept_unknown:
+            return True
+        return any(
+            peer.ae_title == calling_ae and (peer.host is None or _is_host(peer.host, address))
+            for peer in self._settings.peers
+        )
+
+    def _on_store(self, event: Event) -> Dataset:
+        with self._idle:
+            self._running += 1
+        incoming = cast("SpoolingProvider", event.assoc.dimse).take(event.dataset_path)
+        try:
+            status, comment = self._keep(event, incoming)
+        finally:
+            if incoming is not None:
+                incoming.remove()
+            with self._idle:
+                self._running -= 1
+                self._idle.notify_all()
+        if status != SUCCESS:
+            log.warning(
+                "answered 0x%04X to %s for %s: %s",
+                status,
+                event.assoc.requestor.ae_title,
+                cast("C_STORE", event.request).AffectedSOPInstanceUID,
+                comment,
+            )
+        answer = Dataset()
+        answer.Status = status
+        if comment:
+            answer.ErrorComment = comment[:64]
+        return answer
+
+    def _keep(self, event: Event, incoming: IncomingFile | None) -> tuple[int, str]:
+        if incoming is None:
+            return CANNOT_UNDERSTAND, "there is no data set"
+        if incoming.failure is not None:
+            return OUT_OF_RESOURCES, incoming.failure
+        try:
+            syntax = str(event.context.transfer_syntax)
+            found = read_identifiers(incoming.path, incoming.data_set_offset, syntax)
+            if mismatch := _mismatch(event, found):
+                return DOES_NOT_MATCH, mismatch
+            acceptance = self._receive(
+                IncomingObject(
+                    path=incoming.path,
+                    sop_class_uid=found.sop_class_uid,
+                    sop_instance_uid=found.sop_instance_uid,
+                    study_instance_uid=found.study_instance_uid,
+                    series_instance_uid=found.series_instance_uid,
+                    transfer_syntax_uid=syntax,
+                    calling_ae=str(event.assoc.requestor.ae_title),
+                    calling_host=str(event.assoc.requestor.address),
+                )
+            )
+        except UnreadableObject as error:
+            return CANNOT_UNDERSTAND, error.detail
+        except SpoolFull as error:
+            return OUT_OF_RESOURCES, error.detail
+        except (CadnodeError, OSError) as error:
+            log.error("receiving failed: %s", type(error).__name__)
+            return PROCESSING_FAILURE, "not kept, try again"
+        except Exception as error:  # noqa: BLE001
+            # pynetdicom would answer 0xC211, which a sender takes as final, and log the exception
+            # with whatever of the object stands in its text.
+            log.error("receiving broke: %s", type(error).__name__)
+            return PROCESSING_FAILURE, "not kept, try again"
+        if acceptance is Acceptance.CONFLICT:
+            return DUPLICATE_INSTANCE, "other content is kept under this SOP Instance UID"
+        return SUCCESS, ""
+
+
+class _Server(ThreadedAssociationServer):
+    """Listens; closes connections beyond twice the associations before they cost a thread."""
+
+    request_queue_size = 128
+    daemon_threads = True
+    settings: ScpSettings
+    room: Callable[[int], bool]
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        limit = 2 * self.settings.max_associations + 10
+        return len(self.active_associations) < limit
+
+    def shutdown(self) -> None:
+        # Not pynetdicom's: it takes the server off a list that only its own start_server fills.
+        TCPServer.shutdown(self)
+        self.server_close()
+
+
+class _Handler(RequestHandler):
+    server: _Server
+
+    def _create_association(self) -> Association:
+        association = super()._create_association()
+        settings = self.server.settings
+        # The plain socket has announced the connection (Evt5); its replacement does so again.
+        association.dul.event_queue.get_nowait()
+        association.dul.socket = BoundedSocket(
+            association,
+            client_socket=self.request,
+            longest_pdu=settings.max_pdu,
+            pdu_seconds=settings.network_seconds,
+            first_pdu_seconds=settings.association_seconds,
+        )
+        association.dul.daemon = True
+        association.dimse = SpoolingProvider(association, settings.incoming_dir, self.server.room)
+        return association
+
+
+def _discard_partial(event: Event) -> None:
+    cast("SpoolingProvider", event.assoc.dimse).discard()
+
+
+def _mismatch(event: Event, found: Identifiers) -> str | None:
+    command = cast("C_STORE", event.request)
+    if str(command.AffectedSOPClassUID) != found.sop_class_uid:
+        return "SOP Class UID differs between command and data set"
+    if str(command.AffectedSOPInstanceUID) != found.sop_instance_uid:
+        return "SOP Instance UID differs between command and data set"
+    return None
+
+
+def _is_host(host: str, address: str) -> bool:
+    if host == address:
+        return True
+    try:
+        return address in {info[4][0] for info in socket.getaddrinfo(host, None)}
+    except OSError:
+        return False

@@ -1,0 +1,175 @@
+"""Sockets under pynetdicom that cannot be held for ever and cannot be made to eat memory.
+
+pynetdicom 3.0 believes any PDU length, waits without limit for the rest of a PDU, and wakes every
+thread a thousand times a second. The socket class here puts a deadline on each PDU in and out,
+refuses a PDU beyond a limit, and lets an idle association sleep longer.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+import time
+from typing import Any
+
+from pynetdicom import _config
+from pynetdicom.ae import ApplicationEntity
+from pynetdicom.association import Association
+from pynetdicom.transport import AddressInformation, AssociationSocket
+
+# Process-wide switches of pynetdicom. Its own event logging prints C-FIND identifiers, which name
+# patients; and a stored result is to go out byte for byte, not decoded and encoded again.
+_config.LOG_HANDLER_LEVEL = "none"
+_config.LOG_REQUEST_IDENTIFIERS = False
+_config.LOG_RESPONSE_IDENTIFIERS = False
+_config.STORE_SEND_CHUNKED_DATASET = True
+
+LONGEST_ASSOCIATE_PDU = 1 << 20
+"""Bytes; 128 contexts with 30 transfer syntaxes each need about a quarter of this."""
+
+LONGEST_IDLE_WAIT = 0.05
+"""Seconds an idle association may sleep before it looks for something to send."""
+
+
+def idle_wait(quiet_since: float) -> float:
+    """Seconds to wait for the next event: short while there is traffic, longer when idle."""
+    return min(LONGEST_IDLE_WAIT, max(0.0, time.monotonic() - quiet_since) / 8)
+
+
+class BoundedSocket(AssociationSocket):
+    """An association's socket with a limit on the size and the duration of one PDU.
+
+    `timed_out` tells a peer that went silent from one that closed. `deadline` (monotonic seconds)
+    ends everything on this socket, however busy the peer keeps it.
+    """
+
+    def __init__(
+        self,
+        assoc: Association,
+        client_socket: socket.socket | None = None,
+        address: AddressInformation | None = None,
+        *,
+        longest_pdu: int,
+        pdu_seconds: float,
+        first_pdu_seconds: float | None = None,
+        deadline: float | None = None,
+    ) -> None:
+        super().__init__(assoc, client_socket, address)
+        self.timed_out = False
+        self._longest_pdu = max(longest_pdu, LONGEST_ASSOCIATE_PDU)
+        self._pdu_seconds = pdu_seconds
+        self._deadline = deadline
+        self._quiet_since = time.monotonic()
+        self._first_pdu_ends = (
+            None if first_pdu_seconds is None else self._quiet_since + first_pdu_seconds
+        )
+        self._pdu_ends = self._quiet_since
+        self._in_body = False
+        if self.socket is not None:
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    @property
+    def ready(self) -> bool:
+        """True when there is something to read (or the end of the connection to notice).
+
+        poll, not select: select fails on file descriptors from 1024 on.
+        """
+        sock = self.socket
+        if sock is None or not self._is_connected:
+            return False
+        if isinstance(sock, ssl.SSLSocket) and sock.pending():
+            return True
+        try:
+            poll = select.poll()
+            poll.register(sock, select.POLLIN)
+            return bool(poll.poll(idle_wait(self._quiet_since) * 1000))
+        except (OSError, ValueError):
+            self.event_queue.put("Evt17")
+            return False
+
+    def recv(self, nr_bytes: int) -> bytearray:
+        """Read exactly `nr_bytes`, fewer at the end of the connection.
+
+        Raises TimeoutError when the PDU does not arrive in time, OSError when it is too long.
+        """
+        if nr_bytes > self._longest_pdu:
+            raise OSError(f"a PDU of {nr_bytes} bytes is beyond the limit of {self._longest_pdu}")
+        # pynetdicom reads a PDU in two calls: 6 bytes of header, then the rest.
+        if not self._in_body:
+            self._pdu_ends = self._first_pdu_ends or time.monotonic() + self._pdu_seconds
+        elif self._first_pdu_ends is not None:
+            self._first_pdu_ends = None
+        self._in_body = not self._in_body
+        data = bytearray(nr_bytes)
+        view = memoryview(data)
+        got = 0
+        while got < nr_bytes:
+            read = self._within(self._pdu_ends, lambda sock, rest=view[got:]: sock.recv_into(rest))
+            if not read:
+                view.release()
+                del data[got:]
+                return data
+            got += read
+        self._quiet_since = time.monotonic()
+        return data
+
+    def send(self, bytestream: bytes) -> None:
+        """Send all bytes; the end of the connection is reported when that takes too long."""
+        ends = time.monotonic() + self._pdu_seconds
+        try:
+            self._within(ends, lambda sock: sock.sendall(bytestream))
+        except OSError:
+            self.event_queue.put("Evt17")
+        self._quiet_since = time.monotonic()
+
+    def shut(self) -> None:
+        """Cut the connection from any thread; whoever waits on it wakes with an error."""
+        sock = self.socket
+        if sock is not None:
+            try:
+                sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                return
+
+    def _within(self, ends: float, act: Any) -> Any:
+        sock = self.socket
+        if sock is None:
+            raise OSError("the connection is closed")
+        if self._deadline is not None:
+            ends = min(ends, self._deadline)
+        rest = ends - time.monotonic()
+        try:
+            if rest <= 0:
+                raise TimeoutError("the peer did not keep up within the time limit")
+            sock.settimeout(rest)
+            return act(sock)
+        except TimeoutError:
+            self.timed_out = True
+            raise
+
+
+class BoundedAE(ApplicationEntity):
+    """An application entity whose outgoing associations run on a `BoundedSocket`."""
+
+    def __init__(self, ae_title: str, *, pdu_seconds: float, deadline: float) -> None:
+        super().__init__(ae_title)
+        self._pdu_seconds = pdu_seconds
+        self._deadline = deadline
+        self.opened: BoundedSocket | None = None
+
+    def _create_socket(
+        self, assoc: Association, address: AddressInformation, tls_args: Any
+    ) -> BoundedSocket:
+        # The upper layer's thread is not a daemon in pynetdicom: one dead peer would keep the
+        # program from ending.
+        assoc.dul.daemon = True
+        self.opened = BoundedSocket(
+            assoc,
+            address=address,
+            longest_pdu=LONGEST_ASSOCIATE_PDU,
+            pdu_seconds=self._pdu_seconds,
+            deadline=self._deadline,
+        )
+        self.opened.tls_args = tls_args
+        return self.opened
