@@ -1,0 +1,152 @@
+"""The job database: opening it, its transactions, and its schema version."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import URL, Connection, make_url
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from cadnode.core.errors import DatabaseUnavailable
+from cadnode.storage.dialect import BUSY_SECONDS, WRITES, database_file, make_engine
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class Database:
+    """An open job database, for use by any number of threads of one process."""
+
+    def __init__(self, url: str) -> None:
+        """Open lazily: nothing is read yet. Raises DatabaseUnavailable for a URL nobody knows."""
+        self._url = _parse(url)
+        self._engine = make_engine(self._url)
+        self._writing_engine = self._engine.execution_options(**{WRITES: True})
+        # SQLite has one writer at a time and lets the others poll; waiting here is fair and quick.
+        single_writer = self._url.get_backend_name() == "sqlite"
+        self._turn = threading.Lock() if single_writer else None
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that sees one state of the database and changes nothing."""
+        with self._translated(), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that is on disk when the block ends, or undone when it raises."""
+        with self._own_turn(), self._translated(), self._writing_engine.begin() as connection:
+            yield connection
+
+    def check(self) -> None:
+        """Raise DatabaseUnavailable unless the database can be read and has the right schema."""
+        with self.read() as connection:
+            found = MigrationContext.configure(connection).get_current_revision()
+        wanted = wanted_version()
+        if found != wanted:
+            has = f"has schema version {found}" if found else "has no tables yet"
+            raise DatabaseUnavailable(
+                f"the database {self.name} {has}, this program needs version {wanted}: "
+                f"upgrade the {'program' if _is_newer(found) else 'database'}"
+            )
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+    @property
+    def name(self) -> str:
+        """The URL without its password."""
+        return self._url.render_as_string(hide_password=True)
+
+    @contextmanager
+    def _own_turn(self) -> Iterator[None]:
+        if self._turn is None:
+            yield
+            return
+        if not self._turn.acquire(timeout=BUSY_SECONDS):
+            raise DatabaseUnavailable(f"the database {self.name} is busy")
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (IntegrityError, ProgrammingError, DataError):
+            raise
+        except DBAPIError as error:
+            raise DatabaseUnavailable(f"the database {self.name}: {error.orig}") from error
+        except PoolTimeoutError as error:
+            raise DatabaseUnavailable(f"the database {self.name} is busy") from error
+
+
+def upgrade(url: str) -> None:
+    """Bring the database to the schema this program needs, making a SQLite file where none is.
+
+    All in one transaction; nothing happens to a database that is there already.
+    """
+    _make_file(_parse(url))
+    database = Database(url)
+    try:
+        with database.write() as connection:
+            config = Config()
+            config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+            config.set_main_option("path_separator", "os")
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    finally:
+        database.close()
+
+
+def schema_version(url: str) -> str | None:
+    """The schema version of the database; None for an empty one."""
+    file = database_file(_parse(url))
+    if file is not None and not file.exists():
+        return None
+    database = Database(url)
+    try:
+        with database.read() as connection:
+            return MigrationContext.configure(connection).get_current_revision()
+    finally:
+        database.close()
+
+
+def wanted_version() -> str:
+    """The schema version this program needs."""
+    head = ScriptDirectory(str(_MIGRATIONS)).get_current_head()
+    if head is None:
+        raise DatabaseUnavailable("the program was installed without its database migrations")
+    return head
+
+
+def _is_newer(found: str | None) -> bool:
+    known = {script.revision for script in ScriptDirectory(str(_MIGRATIONS)).walk_revisions()}
+    return found is not None and found not in known
+
+
+def _parse(url: str) -> URL:
+    try:
+        return make_url(url)
+    except ArgumentError as error:
+        raise DatabaseUnavailable("the database URL cannot be read") from error
+
+
+def _make_file(url: URL) -> None:
+    file = database_file(url)
+    if file is None or file.exists():
+        return
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file.touch(mode=0o600)
+    except OSError as error:
+        raise DatabaseUnavailable(f"the database file {file} cannot be made: {error}") from error

@@ -1,0 +1,195 @@
+"""The exam store for the delivery lane: what is due where, and how sending it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, Connection, and_, case, func, literal, select, update
+
+from cadnode.core.errors import LeaseLost, NotFound
+from cadnode.core.jobs import Delivery, DeliveryStatus
+from cadnode.core.retry import Decision, SendOutcome, Verdict
+from cadnode.storage.database import Database
+from cadnode.storage.reporting import settle
+from cadnode.storage.rows import AnyRow, free_delivery, job_row, log_event, stored_result
+from cadnode.storage.tables import UtcDateTime, deliveries, results
+
+_ENDED = {
+    Verdict.DONE: ("delivery-done", "was stored at {}"),
+    Verdict.RETRY: ("delivery-retry", "will be sent to {} again"),
+    Verdict.GIVE_UP: ("delivery-failed", "could not be sent to {}"),
+}
+
+
+class Delivering:
+    """The part of the exam store that senders use."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def claim_deliveries(
+        self, destination: str, owner: str, *, now: datetime, lease: timedelta, limit: int
+    ) -> Sequence[Delivery]:
+        """See ExamStore.claim_deliveries."""
+        due = and_(
+            deliveries.c.destination == destination,
+            deliveries.c.due_at <= now,
+            free_delivery(now),
+        )
+        chosen = (
+            select(deliveries.c.id)
+            .where(due)
+            .order_by(deliveries.c.due_at, deliveries.c.id)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        with self._database.write() as connection:
+            claimed = connection.execute(
+                update(deliveries)
+                .where(deliveries.c.id.in_(chosen), due)
+                .values(
+                    lease_owner=owner,
+                    lease_until=now + lease,
+                    tries=deliveries.c.tries + 1,
+                    attempts=deliveries.c.attempts + 1,
+                    first_try_at=func.coalesce(
+                        deliveries.c.first_try_at, literal(now, UtcDateTime)
+                    ),
+                )
+                .returning(deliveries)
+            ).all()
+            objects = {
+                row.id: stored_result(row)
+                for row in connection.execute(
+                    select(results).where(results.c.id.in_([row.result_id for row in claimed]))
+                )
+            }
+        return [
+            Delivery(
+                id=row.id,
+                exam_id=row.job_id,
+                destination=row.destination,
+                owner=owner,
+                result=objects[row.result_id],
+                tries=row.tries,
+                first_try_at=row.first_try_at,
+            )
+            for row in sorted(claimed, key=lambda row: (row.due_at, row.id))
+        ]
+
+    def renew_deliveries(
+        self, deliveries: Sequence[Delivery], *, now: datetime, lease: timedelta
+    ) -> None:
+        """See ExamStore.renew_deliveries. All or none: one lost lease raises LeaseLost."""
+        with self._database.write() as connection:
+            for delivery in deliveries:
+                _change_held(connection, delivery, {"lease_until": now + lease})
+
+    def record_delivery(
+        self, delivery: Delivery, outcome: SendOutcome, decision: Decision, *, now: datetime
+    ) -> None:
+        """See ExamStore.record_delivery.
+
+        A repeated failure leaves one event until its cause changes or it ends.
+        """
+        with self._database.write() as connection:
+            job = job_row(connection, delivery.exam_id)
+            before = _held(connection, delivery)
+            _change_held(connection, delivery, _outcome_values(before, outcome, decision, now))
+            first_of_its_kind = before.error_text != decision.text
+            if decision.verdict is not Verdict.RETRY or first_of_its_kind:
+                _log_outcome(connection, delivery, decision, now)
+            settle(
+                connection,
+                job,
+                at=now,
+                why=f"the last delivery, to {delivery.destination}, has ended",
+                actor=delivery.owner,
+            )
+
+    def release_deliveries(self, deliveries: Sequence[Delivery], *, now: datetime) -> None:
+        """See ExamStore.release_deliveries. One that somebody else holds by now is left alone."""
+        with self._database.write() as connection:
+            for delivery in deliveries:
+                _hand_back(connection, delivery, now)
+
+
+def _is_held(delivery: Delivery) -> ColumnElement[bool]:
+    return and_(
+        deliveries.c.id == delivery.id,
+        deliveries.c.lease_owner == delivery.owner,
+        deliveries.c.tries == delivery.tries,
+        deliveries.c.status == DeliveryStatus.PENDING,
+    )
+
+
+def _held(connection: Connection, delivery: Delivery) -> AnyRow:
+    row = connection.execute(
+        select(deliveries).where(_is_held(delivery)).with_for_update()
+    ).one_or_none()
+    if row is not None:
+        return row
+    known = connection.execute(
+        select(deliveries.c.id).where(deliveries.c.id == delivery.id)
+    ).one_or_none()
+    if known is None:
+        raise NotFound(f"there is no delivery {delivery.id}")
+    raise LeaseLost(f"{delivery.owner} no longer holds delivery {delivery.id}")
+
+
+def _change_held(connection: Connection, delivery: Delivery, values: dict[str, object]) -> None:
+    _held(connection, delivery)
+    connection.execute(update(deliveries).where(deliveries.c.id == delivery.id).values(**values))
+
+
+def _hand_back(connection: Connection, delivery: Delivery, now: datetime) -> None:
+    connection.execute(
+        update(deliveries)
+        .where(_is_held(delivery))
+        .values(
+            due_at=now,
+            lease_owner=None,
+            lease_until=None,
+            tries=deliveries.c.tries - 1,
+            attempts=deliveries.c.attempts - 1,
+            first_try_at=case((deliveries.c.tries == 1, None), else_=deliveries.c.first_try_at),
+        )
+    )
+
+
+def _outcome_values(
+    before: AnyRow, outcome: SendOutcome, decision: Decision, now: datetime
+) -> dict[str, object]:
+    common: dict[str, object] = {
+        "lease_owner": None,
+        "lease_until": None,
+        "dicom_status": outcome.status,
+        "error_code": decision.code,
+        "error_text": None if decision.verdict is Verdict.DONE else decision.text,
+    }
+    match decision.verdict:
+        case Verdict.DONE:
+            return common | {"status": DeliveryStatus.DELIVERED, "delivered_at": now}
+        case Verdict.RETRY:
+            return common | {"due_at": decision.retry_at or now}
+        case Verdict.GIVE_UP:
+            return common | {"status": DeliveryStatus.FAILED}
+
+
+def _log_outcome(
+    connection: Connection, delivery: Delivery, decision: Decision, now: datetime
+) -> None:
+    kind, happened = _ENDED[decision.verdict]
+    uid, where = delivery.result.sop_instance_uid, delivery.destination
+    text = f"Result object {uid} {happened.format(where)}: {decision.text}."
+    log_event(
+        connection,
+        job_id=delivery.exam_id,
+        subject_uid=delivery.result.sop_instance_uid,
+        at=now,
+        kind=kind,
+        code=decision.code,
+        text=text,
+        actor=delivery.owner,
+    )

@@ -1,0 +1,91 @@
+"""Everything that differs between SQLite and PostgreSQL, and nothing else.
+
+The functions that give SQL are used by released migrations: add new ones, never change these.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+
+BUSY_SECONDS = 15
+"""How long a transaction waits for another process to let go of the database."""
+
+WRITES = "cadnode_writes"
+"""Execution option of the engine whose transactions change something."""
+
+
+def database_file(url: URL) -> Path | None:
+    """The file of a SQLite database; None for a server or a database in memory."""
+    if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
+        return None
+    return Path(url.database)
+
+
+def make_engine(url: URL) -> Engine:
+    """An engine whose commits are on disk when they return."""
+    if url.get_backend_name() != "sqlite":
+        return create_engine(url, pool_pre_ping=True, pool_size=8, max_overflow=56)
+    engine = create_engine(
+        url, pool_size=8, max_overflow=56, connect_args={"timeout": BUSY_SECONDS}
+    )
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    # The driver would begin transactions by itself, and too late: see _begin_sqlite.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that reads first and writes later cannot wait for the lock, it can only fail:
+    # those that will write take the lock at once.
+    writes = connection.get_execution_options().get(WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def seconds_since(dialect: str, column: str) -> str:
+    """SQL for the whole seconds from the time in `column` until now."""
+    if dialect == "sqlite":
+        return f"CAST(strftime('%s', 'now') - strftime('%s', {column}) AS INTEGER)"
+    return f"CAST(EXTRACT(EPOCH FROM now() - {column}) AS INTEGER)"
+
+
+def joined(dialect: str, column: str) -> str:
+    """SQL aggregate: the values of `column` in one text."""
+    if dialect == "sqlite":
+        return f"group_concat({column}, ', ')"
+    return f"string_agg({column}, ', ')"
+
+
+def text_of(dialect: str, column: str) -> str:
+    """SQL for a time as text, in UTC and whole seconds."""
+    if dialect == "sqlite":
+        return f"strftime('%Y-%m-%d %H:%M:%S UTC', {column})"
+    return f"to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC'"
+
+
+def append_only(dialect: str, table: str) -> list[str]:
+    """Statements that make the database refuse to change or delete rows of `table`."""
+    if dialect == "sqlite":
+        return [
+            f"CREATE TRIGGER {table}_no_{change.lower()} BEFORE {change} ON {table} "
+            f"BEGIN SELECT RAISE(ABORT, '{table} only ever grows'); END"
+            for change in ("UPDATE", "DELETE")
+        ]
+    return [
+        f"CREATE FUNCTION {table}_refuse() RETURNS trigger LANGUAGE plpgsql AS "
+        f"$$ BEGIN RAISE EXCEPTION '{table} only ever grows'; END $$",
+        f"CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE ON {table} "
+        f"FOR EACH ROW EXECUTE FUNCTION {table}_refuse()",
+    ]

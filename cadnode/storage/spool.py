@@ -1,0 +1,215 @@
+"""The spool: received images and result objects as files, synced before anybody is told.
+
+    data_dir/
+      incoming/                          being received; nothing here has been acknowledged
+      images/<shard>/<uid>-<hash>.dcm    kept images
+      results/<shard>/<uid>-<hash>.dcm   result objects
+
+Folders are 0700 and files 0600: only the node's own user reads patients' images.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from cadnode.core.errors import NotFound, SpoolFull, UnreadableObject
+from cadnode.core.exam import BuiltResult
+from cadnode.core.jobs import StoredResult
+
+_CHUNK = 1 << 20
+_PREAMBLE = 128
+_UID = re.compile(r"[0-9.]{1,64}")
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFile:
+    """An image on disk for good."""
+
+    path: str
+    """Relative to the data directory."""
+    size: int
+    """Bytes of the whole file."""
+    sha256: str
+    """Of the Data Set alone, see `data_set_sha256`."""
+
+
+class Spool:
+    """The files of one node below its data directory. Also the ResultFiles of `core.ports`."""
+
+    def __init__(self, data_dir: Path, reserve_bytes: int) -> None:
+        """Make the folders. `reserve_bytes` stay free on the disk for the database and the logs.
+
+        Raises SpoolFull when the folders cannot be made.
+        """
+        self._root = data_dir.resolve()
+        self._reserve = reserve_bytes
+        with _translated():
+            for folder in (self._root, *(self._root / name for name in _FOLDERS)):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for name in _FOLDERS:
+                (self._root / name).chmod(0o700)
+
+    @property
+    def incoming_dir(self) -> Path:
+        """Where a receiver writes; on the same file system as the kept images."""
+        return self._root / "incoming"
+
+    def keep_image(
+        self, incoming: Path, *, study_instance_uid: str, sop_instance_uid: str
+    ) -> KeptFile:
+        """Sync a received file and move it to its place; on disk for good when this returns.
+
+        The name holds the hash, so other bytes under the same UID get another file, and the same
+        bytes once more leave the file that is there. After a CONFLICT the caller removes the new
+        file; after SAME it must not, for it is the one that was kept before. Raises SpoolFull
+        when it cannot be written, UnreadableObject when it is not a DICOM file.
+        """
+        with _translated():
+            with incoming.open("rb+") as stream:
+                sha256 = data_set_sha256(stream)
+                os.fchmod(stream.fileno(), 0o600)
+                os.fsync(stream.fileno())
+            relative = _place("images", study_instance_uid, sop_instance_uid, sha256)
+            target = self._make_room_for(relative)
+            if target.exists():
+                incoming.unlink()
+            else:
+                incoming.replace(target)
+            _sync_folder(target.parent)
+            return KeptFile(relative, target.stat().st_size, sha256)
+
+    def keep_result(self, study_instance_uid: str, built: BuiltResult) -> StoredResult:
+        """Write a result object aside, sync, rename. The same object twice leaves one file.
+
+        Raises SpoolFull when it cannot be written.
+        """
+        sha256 = hashlib.sha256(built.content).hexdigest()
+        relative = _place("results", study_instance_uid, built.sop_instance_uid, sha256)
+        with _translated():
+            target = self._make_room_for(relative)
+            # mkstemp makes the file 0600.
+            handle, aside = tempfile.mkstemp(prefix=".", suffix=".part", dir=target.parent)
+            try:
+                with os.fdopen(handle, "wb") as stream:
+                    stream.write(built.content)
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                Path(aside).replace(target)
+            finally:
+                Path(aside).unlink(missing_ok=True)
+            _sync_folder(target.parent)
+        return StoredResult(
+            kind=built.kind,
+            sop_class_uid=built.sop_class_uid,
+            sop_instance_uid=built.sop_instance_uid,
+            series_instance_uid=built.series_instance_uid,
+            path=relative,
+            sha256=sha256,
+            size=len(built.content),
+        )
+
+    def path_of(self, relative: str) -> Path:
+        """The absolute path of a kept file. Raises NotFound for a path outside the spool."""
+        path = (self._root / relative).resolve()
+        if not path.is_relative_to(self._root):
+            raise NotFound("a path leads out of the data directory")
+        return path
+
+    def remove(self, relative: str) -> None:
+        """Delete the file if it is there."""
+        with _translated():
+            self.path_of(relative).unlink(missing_ok=True)
+
+    def has_room(self, bytes_wanted: int = 0) -> bool:
+        """Would the reserve still be free with so many bytes more?"""
+        return shutil.disk_usage(self._root).free - bytes_wanted >= self._reserve
+
+    def check_room(self, bytes_wanted: int = 0) -> None:
+        """Raise SpoolFull unless there is room."""
+        if not self.has_room(bytes_wanted):
+            raise SpoolFull(
+                f"less than {self._reserve >> 20} MiB would be left free on the data disk"
+            )
+
+    def sweep_incoming(self) -> int:
+        """Delete what a receiver that died had not finished; returns how many files.
+
+        Call it before receiving starts: none of these images was acknowledged.
+        """
+        with _translated():
+            partial = [path for path in self.incoming_dir.iterdir() if path.is_file()]
+            for path in partial:
+                path.unlink(missing_ok=True)
+        return len(partial)
+
+    def _make_room_for(self, relative: str) -> Path:
+        target = self._root / relative
+        if not target.parent.exists():
+            target.parent.mkdir(mode=0o700, exist_ok=True)
+            _sync_folder(target.parent.parent)
+        return target
+
+
+_FOLDERS = ("incoming", "images", "results")
+
+
+def data_set_sha256(stream: BinaryIO) -> str:
+    """The SHA-256, in hex, of a DICOM file after its File Meta Information (PS3.10 7.1).
+
+    The File Meta Information names the sender and the program that wrote the file, so the same
+    object sent by another AE has another one; what follows it is the Data Set as the modality
+    encoded it. Its group length (0002,0000) says where it ends. Raises UnreadableObject.
+    """
+    stream.seek(0)
+    # Preamble, "DICM", then (0002,0000) UL of 4 bytes, always explicit little endian.
+    start = stream.read(_PREAMBLE + 16)
+    if start[_PREAMBLE : _PREAMBLE + 12] != b"DICM\x02\x00\x00\x00UL\x04\x00":
+        raise UnreadableObject("the file does not begin with File Meta Information")
+    group_length = int.from_bytes(start[_PREAMBLE + 12 :], "little")
+    data_set = _PREAMBLE + 16 + group_length
+    if data_set > stream.seek(0, os.SEEK_END):
+        raise UnreadableObject("the File Meta Information is longer than the file")
+    stream.seek(data_set)
+    digest = hashlib.sha256()
+    while chunk := stream.read(_CHUNK):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _place(folder: str, study_instance_uid: str, sop_instance_uid: str, sha256: str) -> str:
+    # UIDs come from strangers: only what cannot be anything else than a name becomes one.
+    name = (
+        sop_instance_uid
+        if _UID.fullmatch(sop_instance_uid)
+        else hashlib.sha256(sop_instance_uid.encode()).hexdigest()
+    )
+    shard = hashlib.sha256(study_instance_uid.encode()).hexdigest()[:2]
+    return f"{folder}/{shard}/{name}-{sha256[:16]}.dcm"
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        what = "the data disk is full" if error.errno in _NO_ROOM else "the data disk failed"
+        raise SpoolFull(f"{what}: {error.strerror}") from error

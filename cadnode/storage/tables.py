@@ -1,0 +1,203 @@
+"""The tables of the job database. `migrations/` makes them; a test holds the two together.
+
+`jobs` has one row for each exam (one study at one revision), `images` one for each SOP instance,
+`results` one for each result object, `deliveries` one for each result at each destination;
+`events` only ever grows.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A timezone-aware time in UTC, also where the database knows no time zones."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """UTC; ValueError for a time without a time zone."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a time zone cannot be stored")
+        in_utc = value.astimezone(UTC)
+        return in_utc.replace(tzinfo=None) if dialect.name == "sqlite" else in_utc
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """The same time, aware."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("study_instance_uid", Text, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("calling_ae", Text, nullable=False),
+    Column("image_count", Integer, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("last_image_at", UtcDateTime, nullable=False),
+    Column("analyzed_at", UtcDateTime),
+    Column("finished_at", UtcDateTime),
+    Column("due_at", UtcDateTime, nullable=False),
+    Column("lease_owner", Text),
+    Column("lease_until", UtcDateTime),
+    Column("tries", Integer, nullable=False),
+    Column("failed_from", Text),
+    Column("error_code", Text),
+    Column("error_text", Text),
+    Column("superseded_by", Integer, ForeignKey("jobs.id")),
+    UniqueConstraint("study_instance_uid", "revision"),
+    Index(None, "status", "due_at"),
+)
+
+images = Table(
+    "images",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("job_id", Integer, ForeignKey("jobs.id"), nullable=False, index=True),
+    Column("sop_instance_uid", Text, nullable=False, unique=True),
+    Column("sop_class_uid", Text, nullable=False),
+    Column("series_instance_uid", Text, nullable=False, index=True),
+    Column("transfer_syntax_uid", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("calling_ae", Text, nullable=False),
+    Column("received_at", UtcDateTime, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("reason", Text),
+    Column("detail", Text, nullable=False),
+    Column("laterality", Text),
+    Column("view", Text),
+    Column("intent", Text),
+    Column("source_uids", JSON, nullable=False),
+    Column("rows", Integer),
+    Column("columns", Integer),
+    Column("model", Text),
+    Column("analyzed_at", UtcDateTime),
+)
+
+findings = Table(
+    "findings",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("image_id", Integer, ForeignKey("images.id"), nullable=False, index=True),
+    Column("score", Float, nullable=False),
+    Column("center_column", Float, nullable=False),
+    Column("center_row", Float, nullable=False),
+    Column("outline", JSON, nullable=False),
+    Column("area_mm2", Float, nullable=False),
+    Column("operating_point", Integer, nullable=False),
+    Column("calcifications", JSON, nullable=False),
+)
+
+results = Table(
+    "results",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("job_id", Integer, ForeignKey("jobs.id"), nullable=False, index=True),
+    Column("kind", Text, nullable=False),
+    Column("sop_class_uid", Text, nullable=False),
+    Column("sop_instance_uid", Text, nullable=False, unique=True),
+    Column("series_instance_uid", Text, nullable=False, index=True),
+    Column("path", Text, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("job_id", Integer, ForeignKey("jobs.id"), nullable=False, index=True),
+    Column("result_id", Integer, ForeignKey("results.id"), nullable=False),
+    Column("destination", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("due_at", UtcDateTime, nullable=False),
+    Column("lease_owner", Text),
+    Column("lease_until", UtcDateTime),
+    # Claims since a person last said "again", and claims altogether.
+    Column("tries", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("first_try_at", UtcDateTime),
+    Column("dicom_status", Integer),
+    Column("error_code", Text),
+    Column("error_text", Text),
+    Column("delivered_at", UtcDateTime),
+    Column("transaction_uid", Text),
+    UniqueConstraint("result_id", "destination"),
+    Index(None, "destination", "status", "due_at"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("job_id", Integer, ForeignKey("jobs.id"), index=True),
+    # The image or result object the event is about; empty when it is about the exam.
+    Column("subject_uid", Text, index=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("code", Text),
+    Column("text", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+)
+
+# The view is not part of `metadata`: it is read, never made, from here.
+overview = Table(
+    "exam_overview",
+    MetaData(),
+    Column("id", Integer),
+    Column("study_instance_uid", Text),
+    Column("revision", Integer),
+    Column("status", Text),
+    Column("created_at", UtcDateTime),
+    Column("last_image_at", UtcDateTime),
+    Column("age_seconds", Integer),
+    Column("images", Integer),
+    Column("images_waiting", Integer),
+    Column("images_analyzed", Integer),
+    Column("images_set_aside", Integer),
+    Column("images_failed", Integer),
+    Column("findings", Integer),
+    Column("deliveries_pending", Integer),
+    Column("deliveries_failed", Integer),
+    Column("error_code", Text),
+    Column("error_text", Text),
+    Column("waits_for", Text),
+)
