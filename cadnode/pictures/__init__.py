@@ -1,0 +1,233 @@
+"""Pictures of mammograms with the marks drawn on them: the whole view, and close-ups.
+
+A mark that a workstation shows by default is a solid orange outline; an optional one is dashed and
+blue. The two colours are told apart with every kind of colour blindness, and line style says the
+same again. Marks are numbered from the highest score, so that a picture, a close-up and a table
+name the same mark the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from cadnode.core.findings import Finding
+from cadnode.core.mammogram import PixelSpacing
+from cadnode.pictures.canvas import OPTIONAL, SHOWN, Canvas, percent
+
+__all__ = [
+    "CloseUp",
+    "ScoreMap",
+    "ViewPicture",
+    "draw_close_ups",
+    "draw_marks",
+    "draw_view",
+    "numbered",
+    "percent",
+    "save_png",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ViewPicture:
+    """One view, scaled, with its marks on a layer of their own."""
+
+    film: Image.Image
+    """Greyscale, without anything drawn on it."""
+    marks: Image.Image
+    """RGBA of the same size, transparent where nothing is drawn."""
+
+    def flat(self) -> Image.Image:
+        """Both layers in one RGB picture."""
+        picture = self.film.convert("RGBA")
+        picture.alpha_composite(self.marks)
+        return picture.convert("RGB")
+
+
+@dataclass(frozen=True, slots=True)
+class CloseUp:
+    """The surroundings of one mark at full resolution, without and with the mark."""
+
+    number: int
+    film: Image.Image
+    marked: Image.Image
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreMap:
+    """Scores of the model over the image, to be laid over the picture.
+
+    `values` are 0..1 on a regular grid that covers the image box `left, top, right, bottom` in
+    pixels of the image; cells without a score are NaN.
+    """
+
+    values: NDArray[np.float32]
+    box: tuple[float, float, float, float]
+
+
+def numbered(findings: Sequence[Finding]) -> list[tuple[int, Finding]]:
+    """The findings with the numbers that the pictures give them: 1 has the highest score."""
+    ordered = sorted(findings, key=lambda finding: -finding.score)
+    return list(enumerate(ordered, start=1))
+
+
+def draw_view(
+    pixels: NDArray[np.float32],
+    findings: Sequence[Finding],
+    *,
+    spacing: PixelSpacing,
+    view_name: str,
+    recommended: int = 0,
+    height: int = 1400,
+    scores: ScoreMap | None = None,
+) -> ViewPicture:
+    """The whole view with its marks.
+
+    `pixels` is (rows, columns) in 0..1; findings are in its pixel grid. Marks with an operating
+    point up to `recommended` are drawn as shown by default. The picture is `height` high, and as
+    wide as square pixels on the detector make it.
+    """
+    rows, columns = pixels.shape
+    width = max(1, round(height * (columns * spacing.column) / (rows * spacing.row)))
+    film = _grey(pixels).resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    canvas = Canvas(width, height, scale=(width / columns, height / rows))
+    if scores is not None:
+        canvas.layer.alpha_composite(_heat_layer(scores, canvas))
+    marks = numbered(findings)
+    for _, finding in reversed(marks):
+        canvas.outline(finding, shown=finding.operating_point <= recommended)
+        canvas.dots(finding, shown=finding.operating_point <= recommended)
+    canvas.keep_clear(findings)
+    for number, finding in marks:
+        canvas.label(number, finding, shown=finding.operating_point <= recommended)
+    canvas.scale_bar(50.0, spacing.column, right=view_name.startswith("L"))
+    canvas.view_name(view_name, "" if findings else "no marks")
+    return ViewPicture(film, canvas.finished())
+
+
+def draw_marks(
+    pixels: NDArray[np.float32],
+    findings: Sequence[Finding],
+    *,
+    spacing: PixelSpacing,
+    view_name: str,
+    recommended: int = 0,
+    height: int = 1400,
+    scores: ScoreMap | None = None,
+) -> Image.Image:
+    """`draw_view` as one flat RGB picture."""
+    return draw_view(
+        pixels,
+        findings,
+        spacing=spacing,
+        view_name=view_name,
+        recommended=recommended,
+        height=height,
+        scores=scores,
+    ).flat()
+
+
+def draw_close_ups(
+    pixels: NDArray[np.float32],
+    findings: Sequence[Finding],
+    *,
+    spacing: PixelSpacing,
+    recommended: int = 0,
+    size: int = 420,
+) -> list[CloseUp]:
+    """One close-up of `size` x `size` for each mark, by number.
+
+    A close-up shows at least 18 mm, and at least the mark with a margin. It is stretched in
+    brightness to what it holds, as a reader would with the window, and shows what is beyond the
+    image's edge as black.
+    """
+    return [
+        _close_up(number, pixels, finding, spacing, recommended, size)
+        for number, finding in numbered(findings)
+    ]
+
+
+def save_png(image: Image.Image, path: Path) -> None:
+    """Write the picture as PNG."""
+    image.save(path, format="PNG", optimize=False, compress_level=6)
+
+
+def _grey(pixels: NDArray[np.float32]) -> Image.Image:
+    return Image.fromarray((np.clip(pixels, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8))
+
+
+def _close_up(
+    number: int,
+    pixels: NDArray[np.float32],
+    finding: Finding,
+    spacing: PixelSpacing,
+    recommended: int,
+    size: int,
+) -> CloseUp:
+    xs = [x for x, _ in finding.outline] or [finding.center[0]]
+    ys = [y for _, y in finding.outline] or [finding.center[1]]
+    across = max((max(xs) - min(xs)) * spacing.column, (max(ys) - min(ys)) * spacing.row)
+    extent_mm = max(18.0, across * 1.2)
+    center = ((max(xs) + min(xs)) / 2, (max(ys) + min(ys)) / 2)
+    half = (extent_mm / 2 / spacing.column, extent_mm / 2 / spacing.row)
+    left, top = (round(c - h) for c, h in zip(center, half, strict=True))
+    columns, rows = (max(1, round(2 * h)) for h in half)
+    crop = _crop(pixels, left, top, columns, rows)
+    film = _grey(_stretched(crop)).resize((size, size), Image.Resampling.LANCZOS)
+    canvas = Canvas(size, size, scale=(size / columns, size / rows), origin=(left, top))
+    shown = finding.operating_point <= recommended
+    canvas.outline(finding, shown=shown)
+    for calcification in finding.calcifications:
+        radius_mm = max(calcification.diameter_mm, 0.3) * 0.9
+        canvas.ring(calcification.center, radius_mm / spacing.column, SHOWN if shown else OPTIONAL)
+    canvas.scale_bar(5.0, spacing.column, right=False)
+    canvas.tag((size * 0.04, size * 0.04), number, finding, shown=shown)
+    marked = film.convert("RGBA")
+    marked.alpha_composite(canvas.finished())
+    return CloseUp(number, film, marked.convert("RGB"))
+
+
+def _crop(
+    pixels: NDArray[np.float32], left: int, top: int, columns: int, rows: int
+) -> NDArray[np.float32]:
+    crop = np.zeros((rows, columns), np.float32)
+    height, width = pixels.shape
+    r0, r1 = max(0, top), min(height, top + rows)
+    c0, c1 = max(0, left), min(width, left + columns)
+    if r0 < r1 and c0 < c1:
+        crop[r0 - top : r1 - top, c0 - left : c1 - left] = pixels[r0:r1, c0:c1]
+    return crop
+
+
+def _stretched(crop: NDArray[np.float32]) -> NDArray[np.float32]:
+    tissue = crop[crop > 0.02]
+    if tissue.size == 0:
+        return crop
+    low, high = np.percentile(tissue, [1.0, 99.9])
+    # Not steeper than eight times: flat tissue should look flat, not like noise.
+    high = max(float(high), float(low) + 0.125)
+    return np.asarray((crop - low) / (high - low), np.float32)
+
+
+def _heat_layer(scores: ScoreMap, canvas: Canvas) -> Image.Image:
+    """The score map from clear (0) to yellow (1), smooth between cells."""
+    known = np.isfinite(scores.values)
+    values = np.where(known, scores.values, 0.0)
+    rgba = np.zeros((*values.shape, 4), np.uint8)
+    rgba[..., 0] = 250
+    rgba[..., 1] = np.clip(90 + 140 * values, 0, 255)
+    rgba[..., 2] = 40
+    rgba[..., 3] = np.clip(170 * values, 0, 255)
+    left, top = canvas.place((scores.box[0], scores.box[1]))
+    right, bottom = canvas.place((scores.box[2], scores.box[3]))
+    size = (max(1, round(right - left)), max(1, round(bottom - top)))
+    layer = Image.new("RGBA", canvas.layer.size, (0, 0, 0, 0))
+    layer.paste(
+        Image.fromarray(rgba).resize(size, Image.Resampling.BICUBIC), (round(left), round(top))
+    )
+    return layer
