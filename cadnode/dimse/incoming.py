@@ -23,10 +23,11 @@ from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_messages import C_STORE_RQ, DIMSEMessage
 from pynetdicom.pdu_primitives import P_DATA
 
+from cadnode.core.uids import derive_uid
 from cadnode.dimse.transport import idle_wait
 
 # Constant, not pynetdicom's: the same object received twice must give the same bytes.
-IMPLEMENTATION_CLASS_UID = "2.25.331205938147214906312839441705127741903"
+IMPLEMENTATION_CLASS_UID = derive_uid("implementation class", "cadnode")
 IMPLEMENTATION_VERSION_NAME = "CADNODE"
 
 PARTIAL_SUFFIX = ".part"

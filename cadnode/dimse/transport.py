@@ -7,6 +7,7 @@ refuses a PDU beyond a limit, and lets an idle association sleep longer.
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 import ssl
@@ -127,10 +128,14 @@ class BoundedSocket(AssociationSocket):
         """Cut the connection from any thread; whoever waits on it wakes with an error."""
         sock = self.socket
         if sock is not None:
-            try:
+            with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                return
+
+    def _shutdown_socket(self) -> None:
+        # pynetdicom's leaves the socket open when there is no connection left to shut down.
+        self.shut()
+        if self.socket is not None:
+            self.socket.close()
 
     def _within(self, ends: float, act: Any) -> Any:
         sock = self.socket
