@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from cadnode.core.analysis import HeatMap
 from cadnode.core.findings import Finding
 from cadnode.core.mammogram import PixelSpacing
 from cadnode.pictures.canvas import OPTIONAL, SHOWN, Canvas, percent
 
 __all__ = [
     "CloseUp",
-    "ScoreMap",
     "ViewPicture",
     "draw_close_ups",
     "draw_marks",
@@ -58,18 +58,6 @@ class CloseUp:
     marked: Image.Image
 
 
-@dataclass(frozen=True, slots=True)
-class ScoreMap:
-    """Scores of the model over the image, to be laid over the picture.
-
-    `values` are 0..1 on a regular grid that covers the image box `left, top, right, bottom` in
-    pixels of the image; cells without a score are NaN.
-    """
-
-    values: NDArray[np.float32]
-    box: tuple[float, float, float, float]
-
-
 def numbered(findings: Sequence[Finding]) -> list[tuple[int, Finding]]:
     """The findings with the numbers that the pictures give them: 1 has the highest score."""
     ordered = sorted(findings, key=lambda finding: -finding.score)
@@ -84,20 +72,20 @@ def draw_view(
     view_name: str,
     recommended: int = 0,
     height: int = 1400,
-    scores: ScoreMap | None = None,
+    heat: HeatMap | None = None,
 ) -> ViewPicture:
     """The whole view with its marks.
 
     `pixels` is (rows, columns) in 0..1; findings are in its pixel grid. Marks with an operating
-    point up to `recommended` are drawn as shown by default. The picture is `height` high, and as
+    point up to `recommended` are drawn as shown by default; `heat` is laid under them. The picture is `height` high, and as
     wide as square pixels on the detector make it.
     """
     rows, columns = pixels.shape
     width = max(1, round(height * (columns * spacing.column) / (rows * spacing.row)))
     film = _grey(pixels).resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
     canvas = Canvas(width, height, scale=(width / columns, height / rows))
-    if scores is not None:
-        canvas.layer.alpha_composite(_heat_layer(scores, canvas))
+    if heat is not None:
+        canvas.layer.alpha_composite(_heat_layer(heat, canvas))
     marks = numbered(findings)
     for _, finding in reversed(marks):
         canvas.outline(finding, shown=finding.operating_point <= recommended)
@@ -118,7 +106,7 @@ def draw_marks(
     view_name: str,
     recommended: int = 0,
     height: int = 1400,
-    scores: ScoreMap | None = None,
+    heat: HeatMap | None = None,
 ) -> Image.Image:
     """`draw_view` as one flat RGB picture."""
     return draw_view(
@@ -128,7 +116,7 @@ def draw_marks(
         view_name=view_name,
         recommended=recommended,
         height=height,
-        scores=scores,
+        heat=heat,
     ).flat()
 
 
@@ -214,20 +202,17 @@ def _stretched(crop: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray((crop - low) / (high - low), np.float32)
 
 
-def _heat_layer(scores: ScoreMap, canvas: Canvas) -> Image.Image:
-    """The score map from clear (0) to yellow (1), smooth between cells."""
-    known = np.isfinite(scores.values)
-    values = np.where(known, scores.values, 0.0)
+def _heat_layer(heat: HeatMap, canvas: Canvas) -> Image.Image:
+    """From clear (0) over orange to yellow (1), smooth between cells."""
+    values = np.clip(heat.values, 0.0, 1.0)
     rgba = np.zeros((*values.shape, 4), np.uint8)
     rgba[..., 0] = 250
-    rgba[..., 1] = np.clip(90 + 140 * values, 0, 255)
+    rgba[..., 1] = 90 + 140 * values
     rgba[..., 2] = 40
-    rgba[..., 3] = np.clip(170 * values, 0, 255)
-    left, top = canvas.place((scores.box[0], scores.box[1]))
-    right, bottom = canvas.place((scores.box[2], scores.box[3]))
-    size = (max(1, round(right - left)), max(1, round(bottom - top)))
+    rgba[..., 3] = 170 * values
+    rows, columns = values.shape
+    right, bottom = canvas.place((columns * heat.column_step, rows * heat.row_step))
+    size = (max(1, round(right)), max(1, round(bottom)))
     layer = Image.new("RGBA", canvas.layer.size, (0, 0, 0, 0))
-    layer.paste(
-        Image.fromarray(rgba).resize(size, Image.Resampling.BICUBIC), (round(left), round(top))
-    )
+    layer.paste(Image.fromarray(rgba).resize(size, Image.Resampling.BICUBIC), (0, 0))
     return layer
