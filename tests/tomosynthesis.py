@@ -97,7 +97,7 @@ def _frame(number: int) -> Dataset:
                 FrameType=["ORIGINAL", "PRIMARY", "TOMOSYNTHESIS", "NONE"],
                 VolumetricProperties="VOLUME",
                 VolumeBasedCalculationTechnique="NONE",
-                ReconstructionIndex=1,
+                PixelPresentation="MONOCHROME",
             )
         ],
     )

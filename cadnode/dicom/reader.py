@@ -1,0 +1,74 @@
+"""Reads stored mammograms: the header without its pixels, then the pixels as a display shows them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cadnode.core.errors import ImageFailed
+from cadnode.core.mammogram import ImageHeader, Mammogram
+from cadnode.core.reasons import Reason
+from cadnode.dicom.display import display_tables
+from cadnode.dicom.files import PARSE_ERRORS, ReadLimits, opened
+from cadnode.dicom.header import image_header
+from cadnode.dicom.pixels import stored_values
+
+__all__ = ["DicomReader", "ReadLimits"]
+
+_STRIP = 128
+"""Rows looked up at once."""
+
+_Scalar = TypeVar("_Scalar", np.float32, np.bool_)
+
+
+class DicomReader:
+    """A `MammogramReader` for DICOM files (PS3.10). Raises ImageFailed and nothing else."""
+
+    def __init__(self, limits: ReadLimits | None = None) -> None:
+        self._limits = limits or ReadLimits()
+
+    def header(self, path: Path) -> ImageHeader:
+        """What the file says without its pixels. Raises ImageFailed (UNREADABLE)."""
+        with opened(path, self._limits) as file:
+            return image_header(file)
+
+    def mammogram(self, path: Path, header: ImageHeader) -> Mammogram:
+        """The decoded image in the grid it was received in. Raises ImageFailed with its reason.
+
+        `header` is what `header(path)` gave; the caller has judged it (`core.eligibility`).
+        """
+        if header.laterality is None:
+            raise ImageFailed(Reason.LATERALITY_MISSING)
+        if header.view is None:
+            raise ImageFailed(Reason.VIEW_MISSING)
+        if header.intent is None:
+            raise ImageFailed(Reason.NOT_A_MAMMOGRAM)
+        if header.spacing is None:
+            raise ImageFailed(Reason.PIXEL_SPACING_MISSING)
+        with opened(path, self._limits) as file:
+            stored = stored_values(file, header, self._limits)
+            try:
+                tables = display_tables(file.dataset, header, stored)
+            except PARSE_ERRORS as error:
+                raise ImageFailed(Reason.DECODING_FAILED, type(error).__name__) from error
+        return Mammogram(
+            sop_instance_uid=header.sop_instance_uid,
+            laterality=header.laterality,
+            view=header.view,
+            intent=header.intent,
+            spacing=header.spacing,
+            pixels=_looked_up(tables.shown, stored),
+            valid=_looked_up(tables.valid, stored),
+        )
+
+
+def _looked_up(table: NDArray[_Scalar], stored: NDArray[np.uint16]) -> NDArray[_Scalar]:
+    """`table[stored]` in strips: numpy widens indices to 8 bytes, 110 MB for a whole image."""
+    found = np.empty(stored.shape, dtype=table.dtype)
+    for start in range(0, stored.shape[0], _STRIP):
+        strip = slice(start, start + _STRIP)
+        np.take(table, stored[strip], out=found[strip], mode="clip")
+    return found
