@@ -22,7 +22,7 @@ import structlog
 
 from cadnode.core.analysis import analyze_mammogram
 from cadnode.core.eligibility import judge
-from cadnode.core.errors import ImageFailed, OutOfTries
+from cadnode.core.errors import ImageFailed, NotFound, OutOfTries
 from cadnode.core.exam import (
     Algorithm,
     AnalyzedImage,
@@ -47,7 +47,7 @@ from cadnode.core.ports import (
     Sender,
 )
 from cadnode.core.reasons import Reason
-from cadnode.core.retry import RetryRules, Verdict, decide
+from cadnode.core.retry import RetryRules, SendCause, SendOutcome, Verdict, decide
 
 log = structlog.get_logger(__name__)
 
@@ -155,7 +155,8 @@ class Pipeline:
 
     def deliver(self, destination: str, deliveries: Sequence[Delivery]) -> None:
         """Send the claimed objects over one association and write down each outcome."""
-        outcomes = self._senders[destination].send(
+        outcomes = self._send(
+            self._senders[destination],
             [
                 OutgoingObject(
                     sop_class_uid=delivery.result.sop_class_uid,
@@ -163,7 +164,7 @@ class Pipeline:
                     path=self._files.path_of(delivery.result.path),
                 )
                 for delivery in deliveries
-            ]
+            ],
         )
         for delivery, outcome in zip(deliveries, outcomes, strict=True):
             decision = decide(
@@ -321,6 +322,16 @@ class Pipeline:
                 continue
             return first.patient_key is not None and first.patient_key != header.patient_key
         return False
+
+    def _send(self, sender: Sender, objects: Sequence[OutgoingObject]) -> Sequence[SendOutcome]:
+        try:
+            return sender.send(objects)
+        except NotFound as error:
+            if len(objects) > 1:
+                # One lost file must not hold up the others: find it by sending one by one.
+                return [outcome for item in objects for outcome in self._send(sender, [item])]
+            lost = objects[0].sop_instance_uid
+            return [SendOutcome(lost, SendCause.FILE_LOST, detail=error.detail)]
 
     def _model(self) -> str:
         return model_label(self._classifier().spec)

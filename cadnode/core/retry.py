@@ -9,6 +9,7 @@
 | association rejected for good           | permanent (our AE title or theirs is not known) |
 | no connection, refused for now, aborted | transient                                       |
 | no answer, time-out                     | transient (the same stored file is sent again)  |
+| our stored file is gone                 | permanent: a person has to look at the disk     |
 
 Transient trouble is tried again after 1 s, doubling up to 15 min, with jitter, until the give-up
 time has passed since the first attempt.
@@ -31,6 +32,7 @@ class SendCause(StrEnum):
     UNREACHABLE = "no connection"
     ABORTED = "the association was aborted"
     NO_ANSWER = "no answer came in time"
+    FILE_LOST = "the stored file is gone or damaged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,8 @@ def decide(
             return Decision(Verdict.DONE, None, text)
         if is_permanent(outcome.status):
             return Decision(Verdict.GIVE_UP, "E602", text)
+    elif outcome.cause is SendCause.FILE_LOST:
+        return Decision(Verdict.GIVE_UP, "E703", text)
     elif outcome.cause in _PERMANENT_CAUSES:
         return Decision(Verdict.GIVE_UP, "E602", text)
     if now - first_try_at >= rules.give_up_after:

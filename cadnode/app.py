@@ -1,0 +1,246 @@
+"""The composition root: the only module that knows every concrete class.
+
+To add a result object, put its builder into OUTPUTS and its name into `config.ResultKind`.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+
+from cadnode.config import DestinationTable, Settings
+from cadnode.core.errors import ConfigError
+from cadnode.core.exam import ExamRules
+from cadnode.core.jobs import Acceptance, NewImage
+from cadnode.core.ports import Classifier, ExamStore, OutputBuilder, ResultFiles, Sender
+from cadnode.core.uids import derive_uid
+from cadnode.dicom.cad_sr import MammographyCadSr
+from cadnode.dicom.files import ReadLimits
+from cadnode.dicom.reader import DicomReader
+from cadnode.dicom.sr_header import Equipment
+from cadnode.dicom.tid1500 import Tid1500Sr
+from cadnode.dimse.scp import IncomingObject, Peer, ScpSettings, StorageScp
+from cadnode.dimse.scu import Destination, DicomSender, Timeouts
+from cadnode.inference.bundle import Bundle, find_bundle
+from cadnode.inference.runtime import load_classifier
+from cadnode.pipeline import Pipeline, Rules
+from cadnode.storage.database import Database, upgrade
+from cadnode.storage.exam_store import SqlExamStore
+from cadnode.storage.reading import ExamRecords
+from cadnode.storage.spool import Spool
+
+MANUFACTURER = "cadnode project"
+
+OUTPUTS: Mapping[str, Callable[[Equipment], OutputBuilder]] = {
+    "mammography-cad-sr": MammographyCadSr,
+    "tid1500-sr": Tid1500Sr,
+}
+
+
+def utc_now() -> datetime:
+    """The clock of the running node."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """The open job database; close it when done."""
+
+    exams: SqlExamStore
+    records: ExamRecords
+    """The administrator's read side."""
+    database: Database
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.database.close()
+
+
+class App:
+    """Builds the parts of the node from its settings, each one when it is first asked for."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    # ---- values ----------------------------------------------------------------------------
+
+    @functools.cached_property
+    def equipment(self) -> Equipment:
+        """How this device names itself in its objects."""
+        node = self.settings.node
+        return Equipment(
+            station_name=node.station_name,
+            device_uid=derive_uid("device", node.ae_title, node.station_name),
+            manufacturer=MANUFACTURER,
+            time_zone=local_time_zone(),
+        )
+
+    def rules(self, exam: ExamRules | None = None) -> Rules:
+        """What the site decided about exams and deliveries."""
+        settings = self.settings
+        return Rules(
+            exam=exam or settings.exam_rules,
+            analyzed_views=frozenset(settings.exam.analyzed_views),
+            retry=settings.retry_rules,
+            max_tries=settings.work.max_tries,
+            destinations={d.name: d.objects for d in settings.destinations if d.enabled},
+        )
+
+    # ---- storage ---------------------------------------------------------------------------
+
+    def open_store(self, *, create: bool = False, url: str | None = None) -> Store:
+        """The job database; `create` makes it or brings it to this version's schema.
+
+        Raises DatabaseUnavailable when it is not there or has another schema.
+        """
+        url = url or self.settings.database_url
+        if create:
+            upgrade(url)
+        database = Database(url)
+        database.check()
+        return Store(SqlExamStore(database), ExamRecords(database), database)
+
+    def spool(self) -> Spool:
+        """The files of the node; the folders are made when missing."""
+        return Spool(
+            self.settings.node.data_dir, reserve_bytes=self.settings.retention.reserve_mb << 20
+        )
+
+    # ---- analysis --------------------------------------------------------------------------
+
+    def reader(self) -> DicomReader:
+        """Reads stored images."""
+        return DicomReader(ReadLimits(max_pixels=self.settings.work.max_pixels))
+
+    def bundle(self) -> Bundle:
+        """The model bundle the settings name, its hashes checked. Raises ModelUnfit."""
+        model = self.settings.model
+        if model.folder is None:
+            raise ConfigError("model.folder: not set")
+        return find_bundle(model.folder, model.name, model.version)
+
+    def classifier(self) -> Classifier:
+        """The model, loaded. Takes seconds. Raises ModelUnfit."""
+        model = self.settings.model
+        return load_classifier(self.bundle(), device=model.device, precision=model.precision)
+
+    def builders(self) -> list[OutputBuilder]:
+        """One builder for each kind of result object."""
+        return [make(self.equipment) for make in OUTPUTS.values()]
+
+    def pipeline(
+        self,
+        store: ExamStore,
+        files: ResultFiles,
+        *,
+        classifier: Callable[[], Classifier] | None = None,
+        senders: Mapping[str, Sender] | None = None,
+        exam_rules: ExamRules | None = None,
+    ) -> Pipeline:
+        """The steps of an exam over the given store and files."""
+        return Pipeline(
+            store=store,
+            files=files,
+            reader=self.reader(),
+            classifier=classifier or once(self.classifier),
+            builders=self.builders(),
+            senders=self.senders() if senders is None else senders,
+            rules=self.rules(exam_rules),
+            manufacturer=MANUFACTURER,
+            clock=utc_now,
+        )
+
+    # ---- network ---------------------------------------------------------------------------
+
+    def senders(self) -> dict[str, Sender]:
+        """One sender for each enabled destination."""
+        return {d.name: self.sender(d) for d in self.settings.destinations if d.enabled}
+
+    def sender(self, destination: DestinationTable) -> Sender:
+        """The way to one destination."""
+        return DicomSender(
+            Destination(
+                name=destination.name,
+                ae_title=destination.ae_title,
+                host=destination.host,
+                port=destination.port,
+            ),
+            self.settings.node.ae_title,
+            Timeouts(delivery=self.settings.delivery.deadline_seconds),
+        )
+
+    def storage_scp(self, store: ExamStore, spool: Spool) -> StorageScp:
+        """The receiver, not started yet."""
+        node = self.settings.node
+        return StorageScp(
+            ScpSettings(
+                ae_title=node.ae_title,
+                host=node.host,
+                port=node.port,
+                incoming_dir=spool.incoming_dir,
+                peers=tuple(
+                    Peer(name=peer.name, ae_title=peer.ae_title, host=peer.host)
+                    for peer in self.settings.peers
+                ),
+                accept_unknown=node.accept_unknown,
+                max_associations=node.max_associations,
+            ),
+            receive=lambda incoming: keep(incoming, spool, store),
+            room=spool.has_room,
+        )
+
+
+def keep(incoming: IncomingObject, spool: Spool, store: ExamStore) -> Acceptance:
+    """Keep one received object for good: file synced and renamed, then its row committed."""
+    kept = spool.keep_image(
+        incoming.path,
+        study_instance_uid=incoming.study_instance_uid,
+        sop_instance_uid=incoming.sop_instance_uid,
+    )
+    acceptance = store.accept(
+        NewImage(
+            sop_instance_uid=incoming.sop_instance_uid,
+            sop_class_uid=incoming.sop_class_uid,
+            study_instance_uid=incoming.study_instance_uid,
+            series_instance_uid=incoming.series_instance_uid,
+            transfer_syntax_uid=incoming.transfer_syntax_uid,
+            path=kept.path,
+            size=kept.size,
+            sha256=kept.sha256,
+            calling_ae=incoming.calling_ae,
+        ),
+        now=utc_now(),
+    )
+    if acceptance is Acceptance.CONFLICT:
+        spool.remove(kept.path)
+    return acceptance
+
+
+def local_time_zone() -> tzinfo:
+    """The site's time zone, as the machine has it."""
+    return utc_now().astimezone().tzinfo or UTC
+
+
+def lease_owner() -> str:
+    """A name for this process that no other process ever has."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
+def once(make: Callable[[], Classifier]) -> Callable[[], Classifier]:
+    """`make`, called at the first use and never again once it has succeeded."""
+    lock = threading.Lock()
+    made: list[Classifier] = []
+
+    def get() -> Classifier:
+        with lock:
+            if not made:
+                made.append(make())
+            return made[0]
+
+    return get

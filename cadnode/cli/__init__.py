@@ -1,0 +1,51 @@
+"""The `cadnode` command: arguments in, text out; everything else is behind `app`."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from cadnode import __version__
+from cadnode.cli import analyze, jobs, network, node
+from cadnode.cli.output import problem
+from cadnode.core.errors import CadnodeError
+
+cli = typer.Typer(
+    name="cadnode",
+    help="A DICOM node that reads mammograms and answers with a Mammography CAD SR."
+    " Research use, not a medical device.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@cli.callback()
+def _root(
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    pass
+
+
+node.add_to(cli)
+analyze.add_to(cli)
+jobs.add_to(cli)
+network.add_to(cli)
+
+
+def main() -> None:
+    """Run the command; every error this node knows ends as one line and exit status 1."""
+    try:
+        cli()
+    except CadnodeError as error:
+        problem(str(error))
+        sys.exit(1)

@@ -1,0 +1,176 @@
+"""`cadnode jobs ...` and `cadnode explain`: what the job database knows."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cadnode.app import Store, utc_now
+from cadnode.cli.output import (
+    ConfigOption,
+    JsonOption,
+    age,
+    app_for,
+    local,
+    print_json,
+    print_table,
+)
+from cadnode.core.jobs import ExamStatus
+from cadnode.storage.reading import ExamDetail
+
+jobs = typer.Typer(help="Exams in the job database.", no_args_is_help=True)
+ExamId = Annotated[int, typer.Argument(metavar="ID", help="The exam's number in `jobs list`.")]
+
+
+def add_to(cli: typer.Typer) -> None:
+    """Add `jobs` and `explain` to the command."""
+    cli.add_typer(jobs, name="jobs")
+    cli.command()(explain)
+
+
+@jobs.command("list")
+def list_jobs(
+    status: Annotated[ExamStatus | None, typer.Option(help="Only exams in this status.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
+    offset: Annotated[int, typer.Option(min=0, help="How many to pass over.")] = 0,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Exams, the newest first, and what each one waits for."""
+    with _store(config) as store:
+        exams = store.records.list_exams(status, limit=limit, offset=offset)
+    if as_json:
+        print_json([asdict(exam) for exam in exams])
+        return
+    if not exams:
+        typer.echo(f"No exam is {status}." if status else "No exam has been received yet.")
+        return
+    print_table(
+        ["ID", "STATUS", "AGE", "IMAGES", "MARKS", "STUDY", "REV", "WAITS FOR"],
+        (
+            [
+                exam.id,
+                exam.status,
+                age(exam.age_seconds),
+                f"{exam.images_analyzed}/{exam.images}",
+                exam.findings,
+                exam.study_instance_uid,
+                exam.revision,
+                exam.waits_for,
+            ]
+            for exam in exams
+        ),
+    )
+
+
+@jobs.command()
+def show(exam_id: ExamId, as_json: JsonOption = False, config: ConfigOption = None) -> None:
+    """One exam: its images, result objects, deliveries and events."""
+    with _store(config) as store:
+        detail = store.records.exam_detail(exam_id)
+    if as_json:
+        print_json(asdict(detail))
+    else:
+        _print_detail(detail)
+
+
+@jobs.command()
+def retry(exam_id: ExamId, config: ConfigOption = None) -> None:
+    """Start a failed exam again at the step that failed."""
+    with _store(config) as store:
+        status = store.exams.retry(exam_id, by=getpass.getuser(), now=utc_now())
+    typer.echo(f"Exam {exam_id} is {status} again.")
+
+
+@jobs.command()
+def cancel(
+    exam_id: ExamId,
+    why: Annotated[str, typer.Option(help="The reason; kept with the exam.")],
+    config: ConfigOption = None,
+) -> None:
+    """Give an exam up for good; nothing more is sent for it."""
+    with _store(config) as store:
+        store.exams.cancel(exam_id, why=why, by=getpass.getuser(), now=utc_now())
+    typer.echo(f"Exam {exam_id} is cancelled.")
+
+
+def explain(
+    uid: Annotated[str, typer.Argument(help="A study, series, image or result object UID.")],
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """What happened to a study, a series, an image or a result object, in order of time."""
+    with _store(config) as store:
+        lines = store.records.explain(uid)
+    if as_json:
+        print_json([asdict(line) for line in lines])
+        return
+    for line in lines:
+        typer.echo(f"{local(line.at)}  {line.text}")
+
+
+@contextmanager
+def _store(config: Path | None) -> Iterator[Store]:
+    store = app_for(config).open_store()
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def _print_detail(detail: ExamDetail) -> None:
+    exam = detail.exam
+    typer.echo(f"Exam {exam.id}: {exam.status}, {exam.waits_for}")
+    typer.echo(f"study {exam.study_instance_uid}, revision {exam.revision}")
+    typer.echo(f"from {detail.calling_ae}, last image {local(exam.last_image_at)}")
+    if exam.error_code:
+        typer.echo(f"{exam.error_code} {exam.error_text}")
+    if detail.superseded_by:
+        typer.echo(f"superseded by exam {detail.superseded_by}")
+    typer.echo()
+    print_table(
+        ["IMAGE", "VIEW", "STATE", "MARKS", "REASON"],
+        (
+            [
+                image.sop_instance_uid,
+                f"{image.laterality or '?'}{image.view or '?'}",
+                image.state,
+                len(image.findings) if image.model else "",
+                f"{image.reason_code} {image.reason_text}" if image.reason_code else "",
+            ]
+            for image in detail.images
+        ),
+    )
+    if detail.results:
+        typer.echo()
+        print_table(
+            ["RESULT", "KIND", "FILE"],
+            ([result.sop_instance_uid, result.kind, result.path] for result in detail.results),
+        )
+    if detail.deliveries:
+        typer.echo()
+        print_table(
+            ["DESTINATION", "KIND", "STATUS", "TRIES", "WHEN", "WHY"],
+            (
+                [
+                    delivery.destination,
+                    delivery.kind,
+                    delivery.status,
+                    delivery.tries,
+                    local(delivery.delivered_at or delivery.due_at),
+                    f"{delivery.error_code} {delivery.error_text}" if delivery.error_code else "",
+                ]
+                for delivery in detail.deliveries
+            ),
+        )
+    typer.echo()
+    print_table(
+        ["WHEN", "EVENT", "WHAT", "WHO"],
+        ([local(event.at), event.kind, event.text, event.actor] for event in detail.events),
+    )

@@ -1,0 +1,71 @@
+"""`cadnode serve|receive|work`, `check` and `config show`: running the node itself."""
+
+from __future__ import annotations
+
+import typer
+
+from cadnode import log, processes
+from cadnode.app import App
+from cadnode.checks import Check, run_checks
+from cadnode.cli.output import ConfigOption, JsonOption, app_for, print_json
+
+config_commands = typer.Typer(help="The settings.", no_args_is_help=True)
+
+
+def add_to(cli: typer.Typer) -> None:
+    """Add the commands of this module."""
+    for command in (serve, receive, work, check):
+        cli.command()(command)
+    cli.add_typer(config_commands, name="config")
+
+
+def serve(config: ConfigOption = None) -> None:
+    """Run the whole node: receive and work, until SIGTERM or Ctrl-C."""
+    processes.serve(_logging(app_for(config)), config)
+
+
+def receive(config: ConfigOption = None) -> None:
+    """Answer C-ECHO and C-STORE, until SIGTERM or Ctrl-C."""
+    processes.receive(_logging(app_for(config)))
+
+
+def work(config: ConfigOption = None) -> None:
+    """Analyze, report and deliver, until SIGTERM or Ctrl-C."""
+    processes.work(_logging(app_for(config)))
+
+
+def check(as_json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Look at settings, database, disk, model and every destination; exit 1 if one is not well."""
+    results: list[Check] = []
+    for result in run_checks(app_for(config)):
+        results.append(result)
+        if not as_json:
+            mark = {True: "ok  ", False: "FAIL", None: "note"}[result.well]
+            typer.echo(f"{mark}  {result.name}: {result.detail}")
+    if as_json:
+        print_json([{"name": r.name, "well": r.well, "detail": r.detail} for r in results])
+    if any(result.well is False for result in results):
+        raise typer.Exit(1)
+
+
+@config_commands.command("show")
+def show(config: ConfigOption = None) -> None:
+    """The settings in force, as JSON."""
+    settings = app_for(config).settings
+    shown = settings.model_dump(mode="json")
+    shown["database"]["url"] = hide_password(settings.database_url)
+    print_json(shown)
+
+
+def hide_password(url: str) -> str:
+    """The URL without the password in it, if it has one."""
+    scheme, separator, rest = url.partition("://")
+    account, at, host = rest.rpartition("@")
+    if not at:
+        return url
+    return f"{scheme}{separator}{account.partition(':')[0]}:***@{host}"
+
+
+def _logging(app: App) -> App:
+    log.configure(app.settings.log.level, app.settings.log.format)
+    return app

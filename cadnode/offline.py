@@ -1,0 +1,274 @@
+"""`cadnode analyze`: the node's own pipeline on files, without network and without its database.
+
+The files go through the same store and the same steps as received images, on a throw-away
+database, so that the answer is the node's answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from cadnode import __version__
+from cadnode.app import App, Store, once, utc_now
+from cadnode.core.errors import CadnodeError, ImageFailed
+from cadnode.core.exam import BuiltResult, ExamRules, ImageState
+from cadnode.core.jobs import Acceptance, Exam, NewImage, StoredResult
+from cadnode.core.mammogram import ImageHeader
+from cadnode.core.model import ModelSpec
+from cadnode.core.ports import MammogramReader
+from cadnode.pictures import draw_marks, save_png
+from cadnode.pipeline import Pipeline
+from cadnode.storage.reading import ImageRecord
+
+LEASE = timedelta(days=1)
+
+ALL_AT_ONCE = ExamRules(expected_views=frozenset(), quiet_seconds=0.0)
+"""Every file is there already: an exam is complete when they have been looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileOutcome:
+    """What became of one file; `image` where it got as far as the pipeline."""
+
+    path: Path
+    state: ImageState
+    reason_code: str | None = None
+    detail: str = ""
+    header: ImageHeader | None = None
+    image: ImageRecord | None = None
+    picture: Path | None = None
+
+    @property
+    def line(self) -> str:
+        """One line for a person."""
+        if self.image is None or self.reason_code:
+            reason = f"{self.reason_code} " if self.reason_code else ""
+            return f"{self.path}: {self.state}: {reason}{self.detail}"
+        count = len(self.image.findings)
+        view = f"{self.image.laterality}{self.image.view}"
+        return f"{self.path}: {view}: {count or 'no'} mark{'' if count == 1 else 's'}"
+
+
+@dataclass(frozen=True, slots=True)
+class OfflineRun:
+    """The outcome of all files, in the order they were found, and the objects written."""
+
+    files: tuple[FileOutcome, ...]
+    results: tuple[tuple[str, Path], ...]
+    """Kind and path of each result object."""
+    problems: tuple[str, ...]
+    """What went wrong beyond single images, one line each."""
+
+    @property
+    def failed(self) -> bool:
+        """True when something that should have been analyzed was not."""
+        return bool(self.problems) or any(f.state is ImageState.FAILED for f in self.files)
+
+
+class OutFolder:
+    """Result objects side by side in one folder; images stay where they are."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def keep_result(self, study_instance_uid: str, built: BuiltResult) -> StoredResult:
+        """Write the object as `<study>.<kind>.dcm`."""
+        path = self._folder / f"{study_instance_uid}.{built.kind}.dcm"
+        path.write_bytes(built.content)
+        return StoredResult(
+            kind=built.kind,
+            sop_class_uid=built.sop_class_uid,
+            sop_instance_uid=built.sop_instance_uid,
+            series_instance_uid=built.series_instance_uid,
+            path=str(path),
+            sha256=hashlib.sha256(built.content).hexdigest(),
+            size=len(built.content),
+        )
+
+    def path_of(self, relative: str) -> Path:
+        """The file itself: paths are absolute here."""
+        return Path(relative)
+
+    def remove(self, relative: str) -> None:
+        """Delete the file if it is there."""
+        Path(relative).unlink(missing_ok=True)
+
+
+def analyze_files(
+    app: App, paths: Sequence[Path], out: Path, progress: Callable[[int, int], None]
+) -> OfflineRun:
+    """Analyze DICOM files and folders of them; write SRs, pictures and `findings.json` to `out`.
+
+    `progress` gets the number of images done and the number of all. Raises ModelUnfit; whatever
+    else goes wrong stands in the returned run.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    classifier = once(app.classifier)
+    spec = classifier().spec
+    reader = app.reader()
+    with tempfile.TemporaryDirectory(prefix="cadnode-") as scratch:
+        store = app.open_store(create=True, url=f"sqlite:///{Path(scratch) / 'analyze.db'}")
+        try:
+            outcomes = [_accept(reader, store, path, named) for path, named in _files(paths)]
+            pipeline = app.pipeline(
+                store.exams,
+                OutFolder(out),
+                classifier=classifier,
+                senders={},
+                exam_rules=ALL_AT_ONCE,
+            )
+            problems = _run_all(store, pipeline, progress)
+            details = [
+                store.records.exam_detail(summary.id)
+                for summary in store.records.list_exams(limit=1_000_000)
+            ]
+        finally:
+            store.close()
+    images = {image.sop_instance_uid: image for detail in details for image in detail.images}
+    outcomes = [_settled(outcome, images) for outcome in outcomes]
+    run = OfflineRun(
+        files=tuple(_with_picture(outcome, out, reader, spec) for outcome in outcomes),
+        results=tuple(
+            (result.kind, Path(result.path)) for detail in details for result in detail.results
+        ),
+        problems=tuple(problems),
+    )
+    (out / "findings.json").write_text(json.dumps(as_json(run, spec), indent=2) + "\n")
+    return run
+
+
+def as_json(run: OfflineRun, spec: ModelSpec) -> dict[str, Any]:
+    """What `findings.json` holds. Points are (column, row) in received pixels (PS3.3 C.18.6)."""
+    return {
+        "software": {"name": "cadnode", "version": __version__},
+        "model": {
+            "name": spec.name,
+            "version": spec.version,
+            "thresholds": list(spec.thresholds),
+            "recommended_operating_point": spec.recommended,
+        },
+        "images": [_file_json(outcome) for outcome in run.files],
+        "results": [{"kind": kind, "path": path.name} for kind, path in run.results],
+        "problems": list(run.problems),
+    }
+
+
+def _file_json(outcome: FileOutcome) -> dict[str, Any]:
+    header, image = outcome.header, outcome.image
+    return {
+        "path": str(outcome.path),
+        "sop_instance_uid": header and header.sop_instance_uid,
+        "study_instance_uid": header and header.study_instance_uid,
+        "laterality": header and header.laterality,
+        "view": header and header.view,
+        "rows": header and header.rows,
+        "columns": header and header.columns,
+        "eligibility": str(outcome.state),
+        "reason": outcome.reason_code and {"code": outcome.reason_code, "text": outcome.detail},
+        "findings": [asdict(finding) for finding in image.findings] if image else [],
+        "picture": outcome.picture and outcome.picture.name,
+    }
+
+
+def _files(paths: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
+    """Every file once, and whether it was named itself (rather than found in a folder)."""
+    seen = set()
+    for path in paths:
+        found = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+        for file in found:
+            if file.resolve() not in seen:
+                seen.add(file.resolve())
+                yield file, not path.is_dir()
+
+
+def _accept(reader: MammogramReader, store: Store, path: Path, named: bool) -> FileOutcome:
+    try:
+        header = reader.header(path)
+    except ImageFailed as failure:
+        # A folder of images may hold other files; a file that was named must be one.
+        state = ImageState.FAILED if named else ImageState.SET_ASIDE
+        return FileOutcome(path, state, failure.reason.code, failure.reason.text)
+    content = path.read_bytes()
+    acceptance = store.exams.accept(
+        NewImage(
+            sop_instance_uid=header.sop_instance_uid,
+            sop_class_uid=header.sop_class_uid,
+            study_instance_uid=header.study_instance_uid,
+            series_instance_uid=header.series_instance_uid,
+            transfer_syntax_uid=header.transfer_syntax_uid,
+            path=str(path.resolve()),
+            size=len(content),
+            sha256=hashlib.sha256(content).hexdigest(),
+            calling_ae="ANALYZE",
+        ),
+        now=utc_now(),
+    )
+    if acceptance is Acceptance.CONFLICT:
+        return FileOutcome(path, ImageState.FAILED, "E202", str(acceptance), header)
+    if acceptance is Acceptance.SAME:
+        return FileOutcome(path, ImageState.SET_ASIDE, None, "the same image as before", header)
+    return FileOutcome(path, ImageState.RECEIVED, header=header)
+
+
+def _run_all(store: Store, pipeline: Pipeline, progress: Callable[[int, int], None]) -> list[str]:
+    total = sum(summary.images for summary in store.records.list_exams(limit=1_000_000))
+    done = 0
+    problems = []
+    while exam := store.exams.claim_exam("analyze", now=utc_now(), lease=LEASE):
+        waiting = sum(image.state is ImageState.RECEIVED for image in exam.images)
+        progress(done, total)
+        problem = _advance(pipeline, exam)
+        if problem:
+            problems.append(f"study {exam.study_instance_uid}: {problem}")
+        done += waiting
+    progress(total, total)
+    return problems
+
+
+def _advance(pipeline: Pipeline, exam: Exam) -> str | None:
+    try:
+        pipeline.advance(exam, lambda: None)
+    except CadnodeError as error:
+        # The lease stays with us: this exam is not tried again.
+        return str(error)
+    return None
+
+
+def _settled(outcome: FileOutcome, images: dict[str, ImageRecord]) -> FileOutcome:
+    if outcome.state is not ImageState.RECEIVED or outcome.header is None:
+        return outcome
+    image = images[outcome.header.sop_instance_uid]
+    return replace(
+        outcome,
+        state=image.state,
+        reason_code=image.reason_code,
+        detail=image.reason_text or "",
+        image=image,
+    )
+
+
+def _with_picture(
+    outcome: FileOutcome, out: Path, reader: MammogramReader, spec: ModelSpec
+) -> FileOutcome:
+    if outcome.state is not ImageState.ANALYZED or not (outcome.header and outcome.image):
+        return outcome
+    mammogram = reader.mammogram(outcome.path, outcome.header)
+    picture = out / f"{outcome.header.sop_instance_uid}.png"
+    save_png(
+        draw_marks(
+            mammogram.pixels,
+            outcome.image.findings,
+            spacing=mammogram.spacing,
+            view_name=f"{mammogram.laterality}{mammogram.view}",
+            recommended=spec.recommended,
+        ),
+        picture,
+    )
+    return replace(outcome, picture=picture)

@@ -1,0 +1,162 @@
+"""The long-running processes: `receive`, `work`, and `serve`, which runs both."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import structlog
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from cadnode.app import App, lease_owner, once, utc_now
+from cadnode.core.errors import CadnodeError
+from cadnode.core.ports import ExamStore
+from cadnode.storage.retention import purge
+from cadnode.storage.spool import Spool
+from cadnode.supervisor import Supervisor, stop_with_supervisor
+from cadnode.worker import AnalysisLane, DeliveryLane, Lane, run_lane
+
+log = structlog.get_logger(__name__)
+
+STOP_SECONDS = 10.0
+"""A step is finished or handed back within this time after SIGTERM."""
+
+RETENTION_MINUTES = 10
+DISK_WATCH_MINUTES = 1
+
+
+def receive(app: App) -> None:
+    """Answer C-ECHO and C-STORE until SIGTERM."""
+    stopping = _stop_on_signals()
+    store = app.open_store(create=True)
+    spool = app.spool()
+    swept = spool.sweep_incoming()
+    if swept:
+        log.warning("removed partial files of images that were never acknowledged", files=swept)
+    scp = app.storage_scp(store.exams, spool)
+    scp.start()
+    node = app.settings.node
+    log.info("receiving", ae_title=node.ae_title, host=node.host, port=scp.port)
+    if node.accept_unknown:
+        log.warning("every sender is accepted: [node] accept_unknown is for test set-ups")
+    elif not app.settings.peers:
+        log.warning("no sender is accepted: [[peers]] is empty")
+    stopping.wait()
+    scp.stop()
+    store.close()
+    log.info("stopped", process="receive")
+
+
+def work(app: App) -> None:
+    """Analyze, report, deliver and keep house until SIGTERM."""
+    stopping = _stop_on_signals()
+    store = app.open_store(create=True)
+    spool = app.spool()
+    settings = app.settings
+    lease = timedelta(seconds=settings.work.lease_seconds)
+    pipeline = app.pipeline(store.exams, spool, classifier=once(app.classifier))
+    owner = lease_owner()
+    lanes: list[Lane] = [
+        AnalysisLane(
+            store.exams,
+            pipeline,
+            owner=owner,
+            lease=lease,
+            retry=settings.retry_rules,
+            clock=utc_now,
+            stopping=stopping,
+        ),
+        *(
+            DeliveryLane(name, store.exams, pipeline, owner=owner, lease=lease, clock=utc_now)
+            for name in app.rules().destinations
+        ),
+    ]
+    threads = [
+        threading.Thread(
+            target=run_lane,
+            args=(lane,),
+            kwargs={"stopping": stopping, "poll_seconds": settings.work.poll_seconds},
+            name=lane.name,
+            daemon=True,
+        )
+        for lane in lanes
+    ]
+    scheduler = _housekeeping(app, store.exams, spool)
+    for thread in threads:
+        thread.start()
+    log.info("working", lanes=[lane.name for lane in lanes], owner=owner)
+    stopping.wait()
+    scheduler.shutdown(wait=False)
+    deadline = utc_now() + timedelta(seconds=STOP_SECONDS - 1)
+    for thread in threads:
+        thread.join(max(0.0, (deadline - utc_now()).total_seconds()))
+    unfinished = [thread.name for thread in threads if thread.is_alive()]
+    if unfinished:
+        # Loading the model or a peer that hangs cannot be interrupted; the leases run out.
+        log.warning("stopped in mid-step", lanes=unfinished)
+        sys.stderr.flush()
+        os._exit(0)
+    store.close()
+    log.info("stopped", process="work")
+
+
+def serve(app: App, config: Path | None) -> None:
+    """Run `receive` and `work`, start one that dies again, stop both on SIGTERM."""
+    app.open_store(create=True).close()
+    arguments = ["--config", str(config)] if config else []
+    supervisor = Supervisor(
+        {name: [sys.executable, "-m", "cadnode", name, *arguments] for name in ("receive", "work")}
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: supervisor.stop())
+    supervisor.run()
+
+
+def _housekeeping(app: App, store: ExamStore, spool: Spool) -> BackgroundScheduler:
+    keep = timedelta(days=app.settings.retention.keep_days)
+
+    def purge_old() -> None:
+        purged = purge(store, spool, keep=keep, now=utc_now())
+        if purged:
+            log.info("purged", exams=purged)
+
+    def watch_disk() -> None:
+        if not spool.has_room(0):
+            log.error("the disk is full: senders get 0xA700", code="E201")
+
+    scheduler = BackgroundScheduler(timezone="UTC")
+    for job, minutes in ((purge_old, RETENTION_MINUTES), (watch_disk, DISK_WATCH_MINUTES)):
+        scheduler.add_job(
+            _survive(job),
+            "interval",
+            minutes=minutes,
+            next_run_time=utc_now(),
+            coalesce=True,
+            max_instances=1,
+            id=job.__name__,
+        )
+    scheduler.start()
+    return scheduler
+
+
+def _survive(job: Callable[[], None]) -> Callable[[], None]:
+    def run() -> None:
+        try:
+            job()
+        except (CadnodeError, OSError) as error:
+            log.error("housekeeping failed", job=job.__name__, detail=str(error))
+
+    return run
+
+
+def _stop_on_signals() -> threading.Event:
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    stop_with_supervisor()
+    return stopping
