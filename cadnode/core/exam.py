@@ -144,6 +144,10 @@ class AnalyzedImage:
     view: str | None
     findings: tuple[Finding, ...] = ()
     failure: Reason | None = None
+    sop_class_uid: str = ""
+    series_instance_uid: str = ""
+    """With the SOP class, as they were received: a failed image whose file cannot be parsed is
+    still named in the result objects, and a reference to it needs both."""
 
 
 @dataclass(frozen=True, slots=True)

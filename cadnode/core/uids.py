@@ -12,3 +12,8 @@ def derive_uid(*parts: str) -> str:
     """A UID of the form `2.25.<UUID as integer>` (PS3.5 B.2) that depends only on `parts`."""
     name = "\x1f".join(parts)
     return f"2.25.{uuid5(_NAMESPACE, name).int}"
+
+
+IMPLEMENTATION_CLASS_UID = derive_uid("implementation class", "cadnode")
+"""Names this product in the header of every file it writes and association it opens (PS3.7 D.3.3.2)."""
+IMPLEMENTATION_VERSION_NAME = "CADNODE"
