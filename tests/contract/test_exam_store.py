@@ -1,0 +1,796 @@
+"""What every ExamStore does, run on the SQL store and on the one in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from cadnode.core.errors import IllegalMove, LeaseLost, NotFound, StaleExam
+from cadnode.core.exam import ImageState
+from cadnode.core.findings import Calcification, Finding
+from cadnode.core.jobs import (
+    Acceptance,
+    Delivery,
+    DeliveryStatus,
+    Exam,
+    ExamStatus,
+    NewImage,
+    Problem,
+    StoredResult,
+)
+from cadnode.core.mammogram import ImageHeader, Intent, Laterality
+from cadnode.core.ports import ExamStore
+from cadnode.core.reasons import Reason
+from cadnode.core.retry import Decision, SendCause, SendOutcome, Verdict
+from cadnode.storage import tables
+from cadnode.storage.database import Database, upgrade
+from cadnode.storage.exam_store import SqlExamStore
+from tests.contract.fake_store import FakeExamStore
+
+T0 = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
+TICK = timedelta(microseconds=1)
+SECOND = timedelta(seconds=1)
+LEASE = timedelta(seconds=60)
+DAY = timedelta(days=1)
+
+DONE = Decision(Verdict.DONE, None, "the destination answered 0x0000")
+GONE = Decision(Verdict.GIVE_UP, "E602", "the destination answered 0xC000")
+
+
+def new_image(number: int = 1, study: str = "1.2.3", content: str = "a") -> NewImage:
+    return NewImage(
+        sop_instance_uid=f"{study}.9.{number}",
+        sop_class_uid="1.2.840.10008.5.1.4.1.1.1.2",
+        study_instance_uid=study,
+        series_instance_uid=f"{study}.8",
+        transfer_syntax_uid="1.2.840.10008.1.2.1",
+        path=f"images/{study}-{number}",
+        size=1000 + number,
+        sha256=content,
+        calling_ae="MODALITY",
+    )
+
+
+def header_of(image: NewImage) -> ImageHeader:
+    return ImageHeader(
+        sop_instance_uid=image.sop_instance_uid,
+        sop_class_uid=image.sop_class_uid,
+        study_instance_uid=image.study_instance_uid,
+        series_instance_uid=image.series_instance_uid,
+        transfer_syntax_uid=image.transfer_syntax_uid,
+        intent=Intent.PRESENTATION,
+        laterality=Laterality.RIGHT,
+        view="MLO",
+        rows=4000,
+        columns=3000,
+        source_uids=("1.2.3.7",),
+    )
+
+
+FINDING = Finding(
+    score=0.75,
+    center=(100.5, 200.25),
+    outline=((90.0, 190.0), (110.0, 190.0), (110.0, 210.0), (90.0, 190.0)),
+    area_mm2=3.5,
+    operating_point=1,
+    calcifications=(Calcification((101.0, 201.0), 0.3, 5.5),),
+)
+
+
+def result(exam_id: int, kind: str = "mammography-cad-sr") -> StoredResult:
+    uid = f"2.25.{exam_id}{len(kind)}"
+    return StoredResult(kind, "1.2.840.1", uid, f"{uid}.1", f"results/{uid}", "f" * 64, 77)
+
+
+def retry_at(when: datetime, text: str = "no connection") -> Decision:
+    return Decision(Verdict.RETRY, "E601", text, when)
+
+
+def sent(delivery: Delivery, status: int | None = 0) -> SendOutcome:
+    cause = SendCause.UNREACHABLE if status is None else SendCause.ANSWERED
+    return SendOutcome(delivery.result.sop_instance_uid, cause, status)
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("store") / "empty.db"
+    upgrade(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(params=["sql", "memory"])
+def store(
+    request: pytest.FixtureRequest, tmp_path: Path, empty_database: Path
+) -> Iterator[ExamStore]:
+    if request.param == "memory":
+        yield FakeExamStore()
+        return
+    path = tmp_path / "jobs.db"
+    path.write_bytes(empty_database.read_bytes())
+    database = Database(f"sqlite:///{path}")
+    yield SqlExamStore(database)
+    database.close()
+
+
+Line = tuple[object, ...]
+
+
+def snapshot(store: ExamStore) -> dict[str, list[Line]]:
+    """Everything a store knows, in a form that can be compared between stores."""
+    if isinstance(store, FakeExamStore):
+        return _fake_snapshot(store)
+    assert isinstance(store, SqlExamStore)
+    jobs, images, deliveries = tables.jobs.c, tables.images.c, tables.deliveries.c
+    events = tables.events.c
+    columns = {
+        "jobs": (
+            *(jobs.id, jobs.study_instance_uid, jobs.revision, jobs.status, jobs.due_at),
+            *(jobs.lease_owner, jobs.lease_until, jobs.tries, jobs.analyzed_at),
+            *(jobs.finished_at, jobs.failed_from, jobs.error_code, jobs.error_text),
+            *(jobs.superseded_by, jobs.created_at, jobs.last_image_at, jobs.image_count),
+        ),
+        "images": (
+            *(images.id, images.job_id, images.sop_instance_uid, images.state, images.tries),
+            *(images.reason, images.detail, images.laterality, images.view, images.model),
+            *(images.analyzed_at, images.received_at),
+        ),
+        "deliveries": (
+            *(deliveries.id, deliveries.job_id, deliveries.destination, deliveries.status),
+            *(deliveries.due_at, deliveries.lease_owner, deliveries.lease_until),
+            *(deliveries.tries, deliveries.attempts, deliveries.first_try_at),
+            *(deliveries.dicom_status, deliveries.error_code, deliveries.error_text),
+        ),
+        "events": (
+            *(events.job_id, events.at, events.kind, events.code, events.subject_uid),
+            events.actor,
+        ),
+    }
+    with store._database.read() as connection:
+        return {
+            name: [
+                tuple(row)
+                for row in connection.execute(select(*wanted).order_by(wanted[0].table.c.id))
+            ]
+            for name, wanted in columns.items()
+        }
+
+
+def _fake_snapshot(store: FakeExamStore) -> dict[str, list[Line]]:
+    return {
+        "jobs": [
+            (
+                *(j.id, j.study, j.revision, j.status, j.due_at, j.owner, j.until, j.tries),
+                *(j.analyzed_at, j.finished_at, j.failed_from),
+                *((j.problem.code, j.problem.text) if j.problem else (None, None)),
+                *(j.superseded_by, j.created_at, j.last_image_at),
+                sum(i.job is j for i in store.images.values()),
+            )
+            for j in store.jobs.values()
+        ],
+        "images": [
+            (
+                *(i.value.id, i.job.id, i.value.sop_instance_uid, i.value.state, i.value.tries),
+                *(i.value.reason.code if i.value.reason else None, i.value.detail),
+                *(i.value.laterality, i.value.view, i.value.model),
+                *(i.value.analyzed_at, i.value.received_at),
+            )
+            for i in store.images.values()
+        ],
+        "deliveries": [
+            (
+                *(d.id, d.job.id, d.destination, d.status, d.due_at, d.owner, d.until),
+                *(d.tries, d.attempts, d.first_try_at, d.dicom_status, d.code, d.text),
+            )
+            for d in store.deliveries.values()
+        ],
+        "events": [(e.job_id, e.at, e.kind, e.code, e.subject_uid, e.actor) for e in store.events],
+    }
+
+
+def statuses(store: ExamStore) -> list[object]:
+    return [job[3] for job in snapshot(store)["jobs"]]
+
+
+def kinds(store: ExamStore) -> list[object]:
+    return [event[2] for event in snapshot(store)["events"]]
+
+
+def claim(store: ExamStore, owner: str = "w1", now: datetime = T0) -> Exam:
+    exam = store.claim_exam(owner, now=now, lease=LEASE)
+    assert exam is not None
+    return exam
+
+
+def close(store: ExamStore, now: datetime = T0) -> Exam:
+    """Analyze every image of the exam that is due and close it; returns it claimed again."""
+    exam = claim(store, now=now)
+    for image in exam.images:
+        if image.state is ImageState.RECEIVED:
+            store.record_image(exam, image.id, state=ImageState.ANALYZED, now=now)
+    store.move_exam(exam, ExamStatus.ANALYZED, text="The exam is complete.", now=now)
+    return claim(store, now=now)
+
+
+def report(store: ExamStore, *destinations: str, now: datetime = T0) -> Exam:
+    exam = close(store, now)
+    wanted = {name: ["mammography-cad-sr"] for name in destinations}
+    store.record_results(exam, [result(exam.id)], wanted, now=now)
+    return exam
+
+
+def take(
+    store: ExamStore, destination: str = "A", now: datetime = T0, owner: str = "s1"
+) -> Delivery:
+    (delivery,) = store.claim_deliveries(destination, owner, now=now, lease=LEASE, limit=9)
+    return delivery
+
+
+class TestReceiving:
+    def test_the_first_image_makes_an_exam_and_the_next_one_joins_it(self, store: ExamStore):
+        assert store.accept(new_image(1), now=T0) is Acceptance.NEW
+        assert store.accept(new_image(2), now=T0 + SECOND) is Acceptance.NEW
+        exam = claim(store, now=T0 + SECOND)
+        assert [image.sop_instance_uid for image in exam.images] == ["1.2.3.9.1", "1.2.3.9.2"]
+        assert (exam.revision, exam.status) == (1, ExamStatus.RECEIVING)
+        assert (exam.created_at, exam.last_image_at) == (T0, T0 + SECOND)
+
+    def test_the_same_bytes_again_leave_an_event_and_nothing_else(self, store: ExamStore):
+        store.accept(new_image(), now=T0)
+        before = snapshot(store)
+        assert store.accept(new_image(), now=T0 + SECOND) is Acceptance.SAME
+        after = snapshot(store)
+        assert after["events"].pop()[2] == "image-received-again"
+        assert after == before
+
+    def test_other_bytes_under_one_uid_are_a_conflict_with_its_code(self, store: ExamStore):
+        store.accept(new_image(), now=T0)
+        before = snapshot(store)
+        assert store.accept(new_image(content="b"), now=T0) is Acceptance.CONFLICT
+        after = snapshot(store)
+        assert after["events"].pop()[2:4] == ("image-conflict", "E202")
+        assert after == before
+
+    def test_two_studies_are_two_exams(self, store: ExamStore):
+        store.accept(new_image(1, "1.1"), now=T0)
+        store.accept(new_image(1, "1.2"), now=T0)
+        assert [job[1] for job in snapshot(store)["jobs"]] == ["1.1", "1.2"]
+
+    def test_an_image_after_the_exam_was_closed_makes_a_new_revision(self, store: ExamStore):
+        store.accept(new_image(1), now=T0)
+        report(store, "A")
+        store.accept(new_image(2), now=T0 + SECOND)
+        exam = claim(store, now=T0 + SECOND)
+        assert exam.revision == 2
+        assert [image.revision for image in exam.images] == [1, 2]
+        assert exam.images[0].state is ImageState.ANALYZED
+
+    def test_an_image_after_a_failure_makes_a_new_revision_with_all_images(self, store: ExamStore):
+        store.accept(new_image(1), now=T0)
+        store.move_exam(claim(store), ExamStatus.FAILED, text="It failed.", now=T0)
+        store.accept(new_image(2), now=T0)
+        assert len(claim(store).images) == 2
+
+
+class TestClaiming:
+    def test_nothing_is_claimed_from_an_empty_store(self, store: ExamStore):
+        assert store.claim_exam("w1", now=T0, lease=LEASE) is None
+
+    def test_a_held_exam_is_claimed_by_nobody_else_before_its_lease_ends(self, store: ExamStore):
+        store.accept(new_image(), now=T0)
+        assert claim(store).lease_until == T0 + LEASE
+        assert store.claim_exam("w2", now=T0 + LEASE - TICK, lease=LEASE) is None
+
+    @pytest.mark.parametrize("late", [timedelta(0), TICK])
+    def test_a_lease_is_over_at_its_end_and_a_tick_after(self, store: ExamStore, late: timedelta):
+        store.accept(new_image(), now=T0)
+        claim(store)
+        again = claim(store, "w2", T0 + LEASE + late)
+        assert (again.owner, again.tries) == ("w2", 2)
+
+    def test_the_first_owner_cannot_finish_an_exam_it_has_lost(self, store: ExamStore):
+        store.accept(new_image(), now=T0)
+        first = claim(store)
+        claim(store, "w2", T0 + LEASE)
+        now, image_id = T0 + LEASE, first.images[0].id
+        before = snapshot(store)
+        with pytest.raises(LeaseLost):
+            store.renew_exam(first, now=now, lease=LEASE)
+        with pytest.raises(LeaseLost):
+            store.begin_image(first, image_id, now=now)
+        with pytest.raises(LeaseLost):
+            store.record_image(first, image_id, state=ImageState.ANALYZED, now=now)
+        with pytest.raises(LeaseLost):
+            store.release_exam(first, due_at=now, now=now)
+        with pytest.raises(LeaseLost):
+            store.move_exam(first, ExamStatus.ANALYZED, text="Done.", now=now)
+        with pytest.raises(LeaseLost):
+            store.supersede(first, now=now)
+        assert snapshot(store) == before
+
+    def test_one_owner_cannot_use_the_claim_it_lost_after_claiming_again(self, store: ExamStore):
+        store.accept(new_image(), now=T0)
+        first = claim(store)
+        claim(store, now=T0 + LEASE)
+        with pytest.raises(LeaseLost):
+            store.move_exam(first, ExamStatus.ANALYZED, text="Done.", now=T0 + LEASE)
+
+    def test_a_lease_that_is_over_but_taken_by_nobody_still_counts(self, store: ExamStore):
+        store.accept(new_image(), now=T0)
+        exam = claim(store)
+        store.move_exam(exam, ExamStatus.ANALYZED, text="Done.", now=T0 + 2 * LEASE)
+        assert statuses(store) == ["analyzed"]
+
+    def test_a_renewed_lease_runs_from_the_renewal(self, store: ExamStore):
+        store.accept(new_image(), now=T0)
+        store.renew_exam(claim(store), now=T0 + 50 * SECOND, lease=LEASE)
+        assert store.claim_exam("w2", now=T0 + 110 * SECOND - TICK, lease=LEASE) is None
+        assert store.claim_exam("w2", now=T0 + 110 * SECOND, lease=LEASE) is not None
+
+    def test_the_exam_due_longest_comes_first(self, store: ExamStore):
+        store.accept(new_image(1, "1.1"), now=T0 + SECOND)
+        store.accept(new_image(1, "1.2"), now=T0)
+        assert claim(store, now=T0 + DAY).study_instance_uid == "1.2"
+
+    def test_an_exam_is_not_claimed_before_it_is_due(self, store: ExamStore):
+        store.accept(new_image(), now=T0)
+        store.release_exam(claim(store), due_at=T0 + SECOND, now=T0)
+        assert store.claim_exam("w1", now=T0 + SECOND - TICK, lease=LEASE) is None
+        assert claim(store, now=T0 + SECOND).tries == 1
+
+    def test_tries_go_on_counting_while_there_is_a_problem(self, store: ExamStore):
+        store.accept(new_image(), now=T0)
+        problem = Problem("E401", "the model is missing")
+        store.release_exam(claim(store), due_at=T0, problem=problem, now=T0)
+        store.release_exam(claim(store), due_at=T0, problem=problem, now=T0)
+        assert claim(store).tries == 3
+        assert kinds(store).count("waiting") == 1, "the same problem twice is one event"
+
+    def test_an_image_that_came_meanwhile_makes_the_released_exam_due(self, store: ExamStore):
+        store.accept(new_image(1), now=T0)
+        exam = claim(store)
+        store.accept(new_image(2), now=T0 + SECOND)
+        store.release_exam(exam, due_at=T0 + DAY, now=T0 + SECOND)
+        assert len(claim(store, now=T0 + SECOND).images) == 2
+
+
+class TestImages:
+    def test_what_is_recorded_of_an_image_comes_back(self, store: ExamStore):
+        image = new_image()
+        store.accept(image, now=T0)
+        exam = claim(store)
+        assert store.begin_image(exam, 1, now=T0) == 1
+        assert store.begin_image(exam, 1, now=T0) == 2
+        store.record_image(
+            exam,
+            1,
+            state=ImageState.ANALYZED,
+            header=header_of(image),
+            findings=(FINDING, FINDING),
+            model="calc 1.0",
+            now=T0 + SECOND,
+        )
+        store.release_exam(exam, due_at=T0, now=T0)
+        (kept,) = claim(store).images
+        assert kept.findings == (FINDING, FINDING)
+        assert (kept.view_name, kept.intent) == ("RMLO", Intent.PRESENTATION)
+        assert (kept.rows, kept.columns, kept.source_uids) == (4000, 3000, ("1.2.3.7",))
+        assert (kept.model, kept.tries, kept.analyzed_at) == ("calc 1.0", 2, T0 + SECOND)
+        assert (kept.path, kept.size, kept.sha256) == (image.path, image.size, image.sha256)
+        assert (kept.received_at, kept.calling_ae) == (T0, "MODALITY")
+
+    def test_a_second_record_replaces_the_first_but_keeps_the_header(self, store: ExamStore):
+        store.accept(new_image(), now=T0)
+        exam = claim(store)
+        store.record_image(
+            exam,
+            1,
+            state=ImageState.ANALYZED,
+            header=header_of(new_image()),
+            findings=[FINDING],
+            now=T0,
+        )
+        store.record_image(
+            exam, 1, state=ImageState.FAILED, reason=Reason.NO_BREAST, detail="dark", now=T0
+        )
+        store.release_exam(exam, due_at=T0, now=T0)
+        (kept,) = claim(store).images
+        assert (kept.state, kept.reason, kept.detail) == (
+            ImageState.FAILED,
+            Reason.NO_BREAST,
+            "dark",
+        )
+        assert (kept.findings, kept.analyzed_at, kept.view_name) == ((), None, "RMLO")
+        assert snapshot(store)["events"][-1][2:4] == ("image-failed", "N210")
+
+    def test_an_image_of_another_study_is_not_found(self, store: ExamStore):
+        store.accept(new_image(1, "1.1"), now=T0)
+        store.accept(new_image(1, "1.2"), now=T0)
+        exam = claim(store)
+        with pytest.raises(NotFound):
+            store.begin_image(exam, 2, now=T0)
+        with pytest.raises(NotFound):
+            store.record_image(exam, 77, state=ImageState.ANALYZED, now=T0)
+
+
+class TestMoving:
+    def test_a_closed_exam_is_due_at_once_and_knows_when_it_was_closed(self, store: ExamStore):
+        store.accept(new_image(), now=T0)
+        store.move_exam(claim(store), ExamStatus.ANALYZED, text="Done.", now=T0 + SECOND)
+        exam = claim(store, now=T0 + SECOND)
+        assert (exam.status, exam.tries, exam.analyzed_at) == (
+            ExamStatus.ANALYZED,
+            1,
+            T0 + SECOND,
+        )
+
+    @pytest.mark.parametrize("to", [ExamStatus.ANALYZED, ExamStatus.SKIPPED])
+    def test_an_exam_that_grew_is_not_closed(self, store: ExamStore, to: ExamStatus):
+        store.accept(new_image(1), now=T0)
+        exam = claim(store)
+        store.accept(new_image(2), now=T0)
+        with pytest.raises(StaleExam):
+            store.move_exam(exam, to, text="Done.", now=T0)
+        assert statuses(store) == ["receiving"]
+
+    def test_a_move_the_table_does_not_have_is_refused(self, store: ExamStore):
+        store.accept(new_image(), now=T0)
+        exam = claim(store)
+        before = snapshot(store)
+        with pytest.raises(IllegalMove):
+            store.move_exam(exam, ExamStatus.DELIVERED, text="Done.", now=T0)
+        with pytest.raises(IllegalMove):
+            store.record_results(exam, [result(1)], {}, now=T0)
+        assert snapshot(store) == before
+
+    def test_a_failed_exam_keeps_its_problem_and_is_not_claimed(self, store: ExamStore):
+        store.accept(new_image(), now=T0)
+        problem = Problem("E801", "out of tries")
+        store.move_exam(claim(store), ExamStatus.FAILED, text="Out.", problem=problem, now=T0)
+        assert store.claim_exam("w1", now=T0 + DAY, lease=LEASE) is None
+        assert snapshot(store)["jobs"][0][10:13] == ("receiving", "E801", "out of tries")
+
+    def test_an_exam_is_reported_once(self, store: ExamStore):
+        store.accept(new_image(), now=T0)
+        exam = report(store, "A")
+        with pytest.raises(LeaseLost):
+            store.record_results(exam, [result(exam.id)], {"A": ["mammography-cad-sr"]}, now=T0)
+        assert len(snapshot(store)["deliveries"]) == 1
+
+    def test_an_object_that_is_already_recorded_is_refused(self, store: ExamStore):
+        store.accept(new_image(1, "1.1"), now=T0)
+        first = report(store, "A")
+        store.accept(new_image(1, "1.2"), now=T0)
+        second = close(store)
+        before = snapshot(store)
+        with pytest.raises(IllegalMove):
+            store.record_results(second, [result(first.id)], {}, now=T0)
+        assert snapshot(store) == before
+
+
+class TestDelivering:
+    def test_each_destination_gets_the_kinds_it_wants(self, store: ExamStore):
+        store.accept(new_image(), now=T0)
+        exam = close(store)
+        cad, twin = result(exam.id), result(exam.id, "tid1500-sr")
+        wanted = {"A": [cad.kind, twin.kind], "B": [twin.kind], "C": ["gsps"]}
+        store.record_results(exam, [cad, twin], wanted, now=T0)
+        to_a = store.claim_deliveries("A", "s1", now=T0, lease=LEASE, limit=9)
+        to_b = store.claim_deliveries("B", "s1", now=T0, lease=LEASE, limit=9)
+        assert [delivery.result for delivery in to_a] == [cad, twin]
+        assert [delivery.result for delivery in to_b] == [twin]
+        assert {(d.exam_id, d.tries, d.first_try_at) for d in (*to_a, *to_b)} == {(exam.id, 1, T0)}
+        assert not store.claim_deliveries("C", "s1", now=T0, lease=LEASE, limit=9)
+
+    def test_with_nothing_to_deliver_the_exam_is_delivered_at_once(self, store: ExamStore):
+        store.accept(new_image(), now=T0)
+        report(store)
+        assert statuses(store) == ["delivered"]
+        assert kinds(store)[-2:] == ["reported", "delivered"]
+
+    def test_the_exam_is_delivered_with_its_last_delivery(self, store: ExamStore):
+        store.accept(new_image(), now=T0)
+        report(store, "A", "B")
+        first = take(store, "A")
+        store.record_delivery(first, sent(first), DONE, now=T0)
+        assert statuses(store) == ["reported"]
+        second = take(store, "B")
+        store.record_delivery(second, sent(second, 0xB000), DONE, now=T0)
+        assert statuses(store) == ["delivered"]
+        assert [d[10] for d in snapshot(store)["deliveries"]] == [0, 0xB000]
+
+    def test_a_refused_delivery_fails_the_exam_but_not_before_the_others_end(
+        self, store: ExamStore
+    ):
+        store.accept(new_image(), now=T0)
+        report(store, "A", "B")
+        refused = take(store, "A")
+        store.record_delivery(refused, sent(refused, 0xC000), GONE, now=T0)
+        assert statuses(store) == ["reported"]
+        other = take(store, "B")
+        store.record_delivery(other, sent(other), DONE, now=T0)
+        job = snapshot(store)["jobs"][0]
+        assert job[3] == "failed"
+        assert job[10:13] == ("reported", "E602", f"delivery to A: {GONE.text}")
+
+    def test_a_delivery_is_tried_again_when_it_is_due_and_keeps_its_first_try(
+        self, store: ExamStore
+    ):
+        store.accept(new_image(), now=T0)
+        report(store, "A")
+        first, later = take(store), T0 + SECOND
+        store.record_delivery(first, sent(first, None), retry_at(later), now=T0)
+        assert not store.claim_deliveries("A", "s1", now=later - TICK, lease=LEASE, limit=9)
+        second = take(store, now=later)
+        assert (second.tries, second.first_try_at) == (2, T0)
+
+    def test_the_same_trouble_again_leaves_one_event_until_its_cause_changes(
+        self, store: ExamStore
+    ):
+        store.accept(new_image(), now=T0)
+        report(store, "A")
+        texts = ["no connection", "no connection", "no answer", "no answer"]
+        for text in texts:
+            delivery = take(store)
+            store.record_delivery(delivery, sent(delivery, None), retry_at(T0, text), now=T0)
+        assert kinds(store).count("delivery-retry") == 2
+        delivery = take(store)
+        store.record_delivery(delivery, sent(delivery), DONE, now=T0)
+        assert kinds(store)[-2:] == ["delivery-done", "delivered"]
+
+    def test_a_lost_delivery_cannot_be_recorded_nor_renewed(self, store: ExamStore):
+        store.accept(new_image(), now=T0)
+        report(store, "A")
+        lost = take(store)
+        assert not store.claim_deliveries("A", "s2", now=T0 + LEASE - TICK, lease=LEASE, limit=9)
+        take(store, now=T0 + LEASE, owner="s2")
+        before = snapshot(store)
+        with pytest.raises(LeaseLost):
+            store.record_delivery(lost, sent(lost), DONE, now=T0 + LEASE)
+        with pytest.raises(LeaseLost):
+            store.renew_deliveries([lost], now=T0 + LEASE, lease=LEASE)
+        store.release_deliveries([lost], now=T0 + LEASE)
+        assert snapshot(store) == before
+
+    def test_a_renewed_delivery_stays_with_its_sender(self, store: ExamStore):
+        store.accept(new_image(), now=T0)
+        report(store, "A")
+        store.renew_deliveries([take(store)], now=T0 + 50 * SECOND, lease=LEASE)
+        due = T0 + 110 * SECOND
+        assert not store.claim_deliveries("A", "s2", now=due - TICK, lease=LEASE, limit=9)
+        assert store.claim_deliveries("A", "s2", now=due, lease=LEASE, limit=9)
+
+    def test_a_delivery_handed_back_counts_no_try(self, store: ExamStore):
+        store.accept(new_image(), now=T0)
+        report(store, "A")
+        store.release_deliveries([take(store)], now=T0 + SECOND)
+        again = take(store, now=T0 + SECOND)
+        assert (again.tries, again.first_try_at) == (1, T0 + SECOND)
+
+    def test_no_more_than_the_limit_are_claimed_and_the_oldest_first(self, store: ExamStore):
+        for number in (1, 2, 3):
+            store.accept(new_image(1, f"1.{number}"), now=T0)
+            report(store, "A", now=T0 + number * SECOND)
+        claimed = store.claim_deliveries("A", "s1", now=T0 + DAY, lease=LEASE, limit=2)
+        assert [delivery.exam_id for delivery in claimed] == [1, 2]
+
+
+class TestSuperseding:
+    def test_a_first_revision_has_no_predecessor(self, store: ExamStore):
+        store.accept(new_image(), now=T0)
+        assert tuple(store.supersede(close(store), now=T0)) == ()
+
+    def test_what_was_never_sent_is_withdrawn_and_not_named(self, store: ExamStore):
+        store.accept(new_image(1), now=T0)
+        report(store, "A", "B")
+        store.accept(new_image(2), now=T0)
+        second = close(store)
+        assert tuple(store.supersede(second, now=T0)) == ()
+        assert {d[3] for d in snapshot(store)["deliveries"]} == {"superseded"}
+        assert statuses(store) == ["delivered", "analyzed"]
+        assert snapshot(store)["jobs"][0][13] == second.id
+        assert not store.claim_deliveries("A", "s1", now=T0 + DAY, lease=LEASE, limit=9)
+
+    def test_what_was_sent_anywhere_is_named_and_its_rest_withdrawn(self, store: ExamStore):
+        store.accept(new_image(1), now=T0)
+        first = report(store, "A", "B")
+        delivery = take(store, "A")
+        store.record_delivery(delivery, sent(delivery), DONE, now=T0)
+        store.accept(new_image(2), now=T0)
+        (named,) = store.supersede(close(store), now=T0)
+        assert named.sop_instance_uid == result(first.id).sop_instance_uid
+        assert named.study_instance_uid == "1.2.3"
+        assert statuses(store) == ["delivered", "analyzed"]
+
+    def test_what_is_on_its_way_is_named_and_goes_on(self, store: ExamStore):
+        store.accept(new_image(1), now=T0)
+        report(store, "A")
+        delivery = take(store, "A")
+        store.accept(new_image(2), now=T0)
+        assert len(store.supersede(close(store), now=T0)) == 1
+        assert statuses(store) == ["reported", "analyzed"]
+        store.record_delivery(delivery, sent(delivery), DONE, now=T0)
+        assert statuses(store) == ["delivered", "analyzed"]
+
+    def test_it_can_be_repeated(self, store: ExamStore):
+        store.accept(new_image(1), now=T0)
+        report(store, "A", "B")
+        take(store, "A")
+        store.accept(new_image(2), now=T0)
+        second = close(store)
+        first_answer = store.supersede(second, now=T0)
+        after = snapshot(store)
+        assert store.supersede(second, now=T0) == first_answer
+        assert snapshot(store) == after
+
+    def test_only_the_newest_set_that_was_sent_is_named(self, store: ExamStore):
+        for number in (1, 2):
+            store.accept(new_image(number), now=T0)
+            exam = close(store)
+            store.supersede(exam, now=T0)
+            store.record_results(exam, [result(exam.id)], {"A": ["mammography-cad-sr"]}, now=T0)
+            delivery = take(store)
+            store.record_delivery(delivery, sent(delivery), DONE, now=T0)
+        store.accept(new_image(3), now=T0)
+        (named,) = store.supersede(close(store), now=T0)
+        assert named.sop_instance_uid == result(2).sop_instance_uid
+
+    def test_an_earlier_revision_closed_but_not_reported_never_reports(self, store: ExamStore):
+        store.accept(new_image(1), now=T0)
+        first = close(store)
+        store.accept(new_image(2), now=T0)
+        store.supersede(close(store), now=T0)
+        with pytest.raises(LeaseLost):
+            store.record_results(first, [result(1)], {"A": ["mammography-cad-sr"]}, now=T0)
+        assert statuses(store) == ["cancelled", "analyzed"]
+
+
+class TestPersons:
+    def test_a_failed_exam_starts_again_at_the_step_that_failed(self, store: ExamStore):
+        store.accept(new_image(), now=T0)
+        problem = Problem("E501", "the object is wrong")
+        store.move_exam(close(store), ExamStatus.FAILED, text="No.", problem=problem, now=T0)
+        assert store.retry(1, by="anna", now=T0 + SECOND) is ExamStatus.ANALYZED
+        assert snapshot(store)["events"][-1][2:] == ("retry", None, None, "anna")
+        assert claim(store, now=T0 + SECOND).tries == 1
+
+    def test_images_that_took_their_worker_down_start_again(self, store: ExamStore):
+        store.accept(new_image(1), now=T0)
+        store.accept(new_image(2), now=T0)
+        exam = claim(store)
+        store.begin_image(exam, 1, now=T0)
+        for number, reason in ((1, Reason.WORKER_LOST), (2, Reason.NO_BREAST)):
+            store.record_image(exam, number, state=ImageState.FAILED, reason=reason, now=T0)
+        store.move_exam(exam, ExamStatus.FAILED, text="Out of tries.", now=T0)
+        assert store.retry(1, by="anna", now=T0) is ExamStatus.RECEIVING
+        first, second = claim(store).images
+        assert (first.state, first.tries, first.reason) == (ImageState.RECEIVED, 0, None)
+        assert (second.state, second.reason) == (ImageState.FAILED, Reason.NO_BREAST)
+
+    def test_failed_deliveries_start_again_with_new_patience(self, store: ExamStore):
+        store.accept(new_image(), now=T0)
+        report(store, "A", "B")
+        for name, decision in (("A", GONE), ("B", DONE)):
+            delivery = take(store, name)
+            store.record_delivery(delivery, sent(delivery), decision, now=T0)
+        assert store.retry(1, by="anna", now=T0 + DAY) is ExamStatus.REPORTED
+        again = take(store, "A", T0 + DAY)
+        assert (again.tries, again.first_try_at) == (1, T0 + DAY)
+        assert not store.claim_deliveries("B", "s1", now=T0 + DAY, lease=LEASE, limit=9)
+        store.record_delivery(again, sent(again), DONE, now=T0 + DAY)
+        assert statuses(store) == ["delivered"]
+
+    def test_a_retried_delivery_still_counts_as_sent(self, store: ExamStore):
+        store.accept(new_image(1), now=T0)
+        report(store, "A")
+        delivery = take(store)
+        store.record_delivery(delivery, sent(delivery, 0xC000), GONE, now=T0)
+        store.retry(1, by="anna", now=T0)
+        store.accept(new_image(2), now=T0)
+        assert len(store.supersede(close(store), now=T0)) == 1
+        assert statuses(store) == ["reported", "analyzed"]
+
+    def test_only_a_failed_exam_is_retried(self, store: ExamStore):
+        store.accept(new_image(), now=T0)
+        with pytest.raises(IllegalMove):
+            store.retry(1, by="anna", now=T0)
+        with pytest.raises(NotFound):
+            store.retry(2, by="anna", now=T0)
+
+    def test_an_exam_whose_images_a_newer_revision_took_is_not_retried(self, store: ExamStore):
+        store.accept(new_image(1), now=T0)
+        store.move_exam(claim(store), ExamStatus.FAILED, text="No.", now=T0)
+        store.accept(new_image(2), now=T0)
+        with pytest.raises(IllegalMove):
+            store.retry(1, by="anna", now=T0)
+        store.cancel(2, why="a mistake", by="anna", now=T0)
+        assert store.retry(1, by="anna", now=T0) is ExamStatus.RECEIVING
+
+    def test_a_cancelled_exam_sends_nothing_and_its_worker_has_lost_it(self, store: ExamStore):
+        store.accept(new_image(1, "1.1"), now=T0)
+        store.accept(new_image(1, "1.2"), now=T0)
+        report(store, "A", "B")
+        on_its_way, analyzed = take(store, "A"), claim(store)
+        for exam_id in (1, 2):
+            store.cancel(exam_id, why="a test object", by="anna", now=T0)
+        assert statuses(store) == ["cancelled", "cancelled"]
+        assert {d[3] for d in snapshot(store)["deliveries"]} == {DeliveryStatus.CANCELLED}
+        with pytest.raises(LeaseLost):
+            store.record_delivery(on_its_way, sent(on_its_way), DONE, now=T0)
+        with pytest.raises(LeaseLost):
+            store.release_exam(analyzed, due_at=T0, now=T0)
+        assert store.claim_exam("w1", now=T0 + DAY, lease=LEASE) is None
+
+    def test_a_failed_exam_can_be_cancelled_and_a_finished_one_cannot(self, store: ExamStore):
+        store.accept(new_image(1, "1.1"), now=T0)
+        store.move_exam(claim(store), ExamStatus.FAILED, text="No.", now=T0)
+        store.cancel(1, why="given up", by="anna", now=T0)
+        store.accept(new_image(1, "1.2"), now=T0)
+        report(store)
+        for exam_id in (1, 2):
+            with pytest.raises(IllegalMove):
+                store.cancel(exam_id, why="again", by="anna", now=T0)
+        with pytest.raises(NotFound):
+            store.cancel(3, why="again", by="anna", now=T0)
+
+
+class TestRetention:
+    def test_a_delivered_exam_is_purged_after_its_time_with_all_its_files(self, store: ExamStore):
+        store.accept(new_image(1), now=T0)
+        report(store)
+        assert not store.purgeable(finished_before=T0, limit=9)
+        files = ["images/1.2.3-1", result(1).path]
+        assert [(i, list(f)) for i, f in store.purgeable(finished_before=T0 + TICK, limit=9)] == [
+            (1, files)
+        ]
+        store.mark_purged(1, now=T0 + DAY)
+        after = snapshot(store)
+        store.mark_purged(1, now=T0 + DAY)
+        assert snapshot(store) == after
+        assert statuses(store) == ["purged"]
+        assert not store.purgeable(finished_before=T0 + DAY, limit=9)
+
+    def test_skipped_and_cancelled_exams_are_purged_too(self, store: ExamStore):
+        store.accept(new_image(1, "1.1"), now=T0)
+        store.move_exam(claim(store), ExamStatus.SKIPPED, text="Nothing to read.", now=T0)
+        store.accept(new_image(1, "1.2"), now=T0)
+        store.cancel(2, why="a test", by="anna", now=T0 + TICK)
+        over = store.purgeable(finished_before=T0 + DAY, limit=9)
+        assert [exam_id for exam_id, _ in over] == [1, 2]
+        assert len(store.purgeable(finished_before=T0 + DAY, limit=1)) == 1
+
+    def test_an_exam_that_somebody_still_needs_is_never_purged(self, store: ExamStore):
+        store.accept(new_image(1, "1.1"), now=T0)
+        store.accept(new_image(1, "1.2"), now=T0)
+        report(store, "A")
+        store.accept(new_image(1, "1.3"), now=T0)
+        store.move_exam(claim(store), ExamStatus.FAILED, text="No.", now=T0)
+        assert not store.purgeable(finished_before=T0 + DAY, limit=9)
+        for exam_id in (1, 2, 3):
+            with pytest.raises(IllegalMove):
+                store.mark_purged(exam_id, now=T0 + DAY)
+        with pytest.raises(NotFound):
+            store.mark_purged(4, now=T0 + DAY)
+
+    def test_no_file_goes_that_a_later_revision_refers_to(self, store: ExamStore):
+        store.accept(new_image(1), now=T0)
+        report(store)
+        store.accept(new_image(2), now=T0 + SECOND)
+        assert not store.purgeable(finished_before=T0 + DAY, limit=9)
+        report(store, now=T0 + SECOND)
+        assert [i for i, _ in store.purgeable(finished_before=T0 + DAY, limit=9)] == [2]
+        store.mark_purged(2, now=T0 + DAY)
+        assert [i for i, _ in store.purgeable(finished_before=T0 + DAY, limit=9)] == [1]
+
+    def test_an_exam_after_the_purge_does_not_name_images_whose_files_are_gone(
+        self, store: ExamStore
+    ):
+        store.accept(new_image(1), now=T0)
+        report(store)
+        store.mark_purged(1, now=T0 + DAY)
+        store.accept(new_image(2), now=T0 + DAY)
+        exam = claim(store, now=T0 + DAY)
+        assert (exam.revision, len(exam.images)) == (2, 1)
