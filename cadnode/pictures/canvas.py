@@ -64,11 +64,11 @@ class Canvas:
         if len(points) < 2:
             return
         colour = SHOWN if shown else OPTIONAL
-        line = self._line * (1.6 if shown else 1.2)
+        line = self._line * 1.6
         if shown:
             self._stroke(points, colour, line)
         else:
-            for dash in _dashes(points, on=line * 6, off=line * 4):
+            for dash in _dashes(points, on=line * 5, off=line * 4):
                 self._stroke(dash, colour, line)
 
     def dots(self, finding: Finding, *, shown: bool) -> None:
@@ -197,15 +197,18 @@ class Canvas:
     def _write(
         self, at: Point, text: str, size: int, colour: tuple[int, int, int], anchor: str = "la"
     ) -> None:
-        self._draw.text(
-            at,
-            text,
-            font=_font(size),
-            fill=(*colour, 255),
-            stroke_width=max(1, size // 14),
-            stroke_fill=HALO,
-            anchor=anchor,
-        )
+        font, bold = _font(size), max(1, size // 30)
+        # First the dark rim, then the letters over it, a little bolder than the font has them.
+        for colour_and_alpha, stroke in ((HALO, bold + size // 10), ((*colour, 255), bold)):
+            self._draw.text(
+                at,
+                text,
+                font=font,
+                fill=colour_and_alpha,
+                stroke_width=stroke,
+                stroke_fill=colour_and_alpha,
+                anchor=anchor,
+            )
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
