@@ -124,7 +124,8 @@ class WorkTable(_Table):
 
     lease_seconds: Positive = 60.0
     poll_seconds: Positive = 0.25
-    max_tries: Annotated[int, Field(ge=1)] = 5
+    max_tries: Annotated[int, Field(ge=4)] = 5
+    """More than the three tries of one image, so that one bad image is given up alone."""
     max_pixels: Annotated[int, Field(ge=1)] = 100_000_000
 
 

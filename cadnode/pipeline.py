@@ -230,7 +230,7 @@ class Pipeline:
             "analyzed",
             exam=exam.id,
             sop_instance_uid=image.sop_instance_uid,
-            patches=len(reading.probabilities),
+            patches=len(reading.probability),
             findings=len(reading.findings),
         )
         return self._record(exam, image, ImageState.ANALYZED, header, findings=reading.findings)
