@@ -48,10 +48,10 @@ OUT_OF_RESOURCES = 0xA700
 DOES_NOT_MATCH = 0xA900
 CANNOT_UNDERSTAND = 0xC000
 
-REJECTED_PERMANENT = 0x01
-SERVICE_USER = 0x01
-CALLING_AE_UNKNOWN = 0x03
-CALLED_AE_UNKNOWN = 0x07
+# Result, source, reason of a rejection.
+CALLING_AE_UNKNOWN = (0x01, 0x01, 0x03)
+CALLED_AE_UNKNOWN = (0x01, 0x01, 0x07)
+LOCAL_LIMIT_EXCEEDED = (0x02, 0x03, 0x02)
 
 STOP_SECONDS = 10.0
 
@@ -136,7 +136,8 @@ class StorageScp:
         ae = ApplicationEntity(settings.ae_title)
         ae.implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
         ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
-        ae.maximum_associations = settings.max_associations
+        # The limit is ours to check: pynetdicom counts connections that have not said a word.
+        ae.maximum_associations = 1_000_000
         ae.maximum_pdu_size = settings.max_pdu
         ae.acse_timeout = settings.association_seconds
         ae.dimse_timeout = settings.network_seconds
@@ -193,16 +194,22 @@ class StorageScp:
         address = str(event.assoc.requestor.address)
         called, calling = request.called_ae_title, request.calling_ae_title
         if called != self._settings.ae_title:
-            reason, why = CALLED_AE_UNKNOWN, "the called AE title is not ours"
+            code, why = CALLED_AE_UNKNOWN, "the called AE title is not ours"
         elif not self._known(calling, address):
-            reason, why = CALLING_AE_UNKNOWN, "the calling AE title or its address is not known"
+            code, why = CALLING_AE_UNKNOWN, "the calling AE title or its address is not known"
+        elif self._established() >= self._settings.max_associations:
+            code, why = LOCAL_LIMIT_EXCEEDED, "too many associations"
         else:
             return
         log.warning("rejected %r at %s calling %r: %s", calling, address, called, why)
-        event.assoc.acse.send_reject(REJECTED_PERMANENT, SERVICE_USER, reason)
+        event.assoc.acse.send_reject(*code)
         event.assoc.is_rejected = True
         # Waits until the rejection is on its way; the association's thread closes the socket next.
         event.assoc.kill()
+
+    def _established(self) -> int:
+        server = self._server
+        return sum(a.is_established for a in server.active_associations) if server else 0
 
     def _known(self, calling_ae: str, address: str) -> bool:
         if self._settings.accept_unknown:

@@ -46,7 +46,8 @@ class Behaviour:
     on_request: OnRequest = OnRequest.ACCEPT
     reject: tuple[int, int, int] | None = None
     """Result, source and reason of a rejection (PS3.8 table 9-21)."""
-    refused_classes: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+    """SOP classes and transfer syntaxes that it does not accept."""
     statuses: tuple[int, ...] = ()
     """C-STORE status for the first, second, ... object; 0x0000 beyond."""
     on_object: Mapping[int, OnObject] = field(default_factory=dict)
@@ -130,7 +131,7 @@ class FakePacs:
             connection.sendall(pdus.associate_rj(*behaviour.reject))
             pdus.read_pdu(connection)
             return False
-        answer = pdus.associate_ac(request, behaviour.refused_classes)
+        answer = pdus.associate_ac(request, behaviour.refused)
         match behaviour.on_request:
             case OnRequest.ACCEPT:
                 connection.sendall(answer)

@@ -83,10 +83,12 @@ def proposed_contexts(request: bytes) -> list[ProposedContext]:
 
 
 def associate_ac(request: bytes, refused: Sequence[str] = (), max_pdu: int = 16384) -> bytes:
-    """The answer that accepts every context's first syntax, but for `refused` SOP classes."""
+    """The answer that accepts every context's first syntax, but for those in which it or the SOP
+    class is among `refused`."""
     body = request[:68] + item(0x10, APPLICATION_CONTEXT.encode())
     for context in proposed_contexts(request):
-        result = 3 if context.sop_class_uid in refused else 0
+        names = {context.sop_class_uid, context.transfer_syntax_uids[0]}
+        result = 3 if names & set(refused) else 0
         syntax = item(0x40, context.transfer_syntax_uids[0].encode())
         body += item(0x21, bytes([context.context_id, 0, result, 0]) + syntax)
     return pdu(ASSOCIATE_AC, body + _user_information(max_pdu))

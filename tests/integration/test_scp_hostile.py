@@ -1,0 +1,134 @@
+"""The Storage SCP against senders that hang, flood and talk nonsense."""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration import pdus
+from tests.integration.modality import Modality, image
+from tests.integration.receiver import Receiver, receiver
+
+SOON = 5.0
+"""Seconds; the limits under test are 0.3 s, the rest is for a busy machine."""
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Receiver]:
+    with receiver(tmp_path, association_seconds=0.3, network_seconds=0.3) as running:
+        yield running
+
+
+def serves(node: Receiver) -> bool:
+    """True when a good sender still gets its image in."""
+    with Modality(node.port) as modality:
+        return modality.associate()[0] == pdus.ASSOCIATE_AC and modality.store("1.2.3.9")[0] == 0
+
+
+@pytest.mark.parametrize("words", [b"", b"\x01\x00\x00", pdus.associate_rq("A", "B", [])[:50]])
+def test_a_connection_without_a_whole_request_is_closed(words: bytes, node: Receiver) -> None:
+    with Modality(node.port) as modality:
+        modality.connection.sendall(words)
+
+        assert modality.seconds_until_closed() < SOON
+    assert serves(node)
+
+
+def test_a_request_that_drips_in_is_closed(node: Receiver) -> None:
+    request = pdus.associate_rq("CADNODE", "DRIP", [])
+    begun = time.monotonic()
+    with Modality(node.port) as modality, pytest.raises(ConnectionError):
+        for at in range(len(request)):
+            modality.connection.sendall(request[at : at + 1])
+            time.sleep(0.05)
+
+    assert time.monotonic() - begun < SOON
+
+
+@pytest.mark.parametrize("established", [False, True])
+def test_a_pdu_of_four_gigabytes_is_not_believed(established: bool, node: Receiver) -> None:
+    with Modality(node.port) as modality:
+        if established:
+            modality.associate()
+        kind = pdus.P_DATA if established else pdus.ASSOCIATE_RQ
+        modality.connection.sendall(struct.pack(">BBI", kind, 0, 0xFFFFFFFF))
+
+        assert modality.seconds_until_closed() < SOON
+    assert serves(node)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        b"GET / HTTP/1.1\r\nHost: node\r\n\r\n",
+        pdus.pdu(pdus.ASSOCIATE_RQ, b"\xff" * 500),
+        pdus.pdu(pdus.P_DATA, b"\x00\x00\x00\x02\x01\x03"),
+        pdus.abort(),
+        bytes(range(256)) * 4,
+    ],
+    ids=["http", "broken request", "data before a request", "abort", "noise"],
+)
+def test_nonsense_ends_the_connection_and_nothing_else(words: bytes, node: Receiver) -> None:
+    with Modality(node.port) as modality:
+        modality.connection.sendall(words)
+
+        assert modality.seconds_until_closed() < SOON
+    assert serves(node)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pdus.fragment(1, b"\xff" * 40, command=True, last=True),
+        pdus.fragment(1, pdus.command((0x0100, 0x7777)), command=True, last=True),
+        pdus.fragment(9, pdus.c_store_rq("1.2", "1.2.3"), command=True, last=True),
+        pdus.fragment(1, pdus.c_store_rq("1.2", "1." * 40 + "1"), command=True, last=True)
+        + pdus.fragment(1, b"x", command=False, last=True),
+        pdus.fragment(1, pdus.c_store_rq("1.2", "1.2.3"), command=True, last=True) * 2,
+        pdus.fragment(1, bytes(16000), command=True, last=False) * 8,
+        pdus.pdu(pdus.P_DATA, b"\x00\x00"),
+    ],
+    ids=[
+        "no command set",
+        "unknown command",
+        "context never accepted",
+        "UID too long",
+        "command within a data set",
+        "command set without end",
+        "cut fragment",
+    ],
+)
+def test_a_message_that_breaks_the_rules_ends_its_association(words: bytes, node: Receiver) -> None:
+    with Modality(node.port) as modality:
+        modality.associate()
+        modality.connection.sendall(words)
+
+        assert modality.seconds_until_closed() < SOON
+    assert serves(node)
+    assert node.partial() == []
+
+
+def test_a_sender_that_falls_silent_in_mid_image_is_let_go(node: Receiver) -> None:
+    with Modality(node.port) as modality:
+        modality.associate()
+        modality.store("1.2.3.1", image("1.2.3.1", size=1 << 20), only=0.5)
+
+        assert modality.seconds_until_closed() < SOON
+    assert serves(node)
+    node.scp.stop()
+    assert node.partial() == []
+
+
+def test_silent_connections_do_not_lock_out_a_sender(tmp_path: Path) -> None:
+    with receiver(tmp_path, max_associations=10, association_seconds=20) as node:
+        silent = [Modality(node.port) for _ in range(20)]
+        for modality in silent:
+            modality.connection.sendall(b"\x01\x00\x00")
+
+        assert serves(node)
+        for modality in silent:
+            modality.connection.close()
