@@ -1,0 +1,134 @@
+"""Settings: read once, checked at start, one line that names the key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cadnode.config import Settings, default_models_folder, load_settings
+from cadnode.core.errors import ConfigError
+
+ROOT = Path(__file__).parents[2]
+
+DESTINATION = """
+[[destinations]]
+name = "pacs"
+ae_title = "PACS"
+host = "localhost"
+port = 104
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "cadnode.toml"
+    file.write_text(text)
+    return file
+
+
+def test_the_shipped_file_is_the_defaults(tmp_path):
+    shipped = load_settings(ROOT / "config" / "cadnode.toml", {})
+    assert shipped.node.data_dir == ROOT / "data"
+    defaults = load_settings(write(tmp_path, ""), {})
+    without_folder = {"data_dir": shipped.node.data_dir}
+    assert shipped == defaults.model_copy(
+        update={"node": defaults.node.model_copy(update=without_folder)}
+    )
+
+
+def test_the_shipped_file_shows_every_key():
+    text = (ROOT / "config" / "cadnode.toml").read_text()
+    for table, field in Settings.model_fields.items():
+        annotation: Any = field.annotation
+        model = getattr(annotation, "__args__", (annotation,))[0]
+        assert f"[{table}]" in text
+        for key in model.model_fields:
+            assert f"{key} = " in text, f"{table}.{key} is not shown"
+
+
+def test_the_environment_wins_over_the_file(tmp_path, monkeypatch):
+    file = write(tmp_path, "[node]\nport = 1\nae_title = 'FILE'\n")
+    monkeypatch.setenv("CADNODE_NODE__PORT", "2")
+    settings = load_settings(file)
+    assert (settings.node.port, settings.node.ae_title) == (2, "FILE")
+
+
+def test_tables_that_stand_several_times_can_come_from_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("CADNODE_PEERS", '[{"name": "room 1", "ae_title": "MG1"}]')
+    assert load_settings(write(tmp_path, "")).peers[0].ae_title == "MG1"
+
+
+def test_the_environment_names_the_file(tmp_path):
+    file = write(tmp_path, "[node]\nport = 7\n")
+    assert load_settings(None, {"CADNODE_CONFIG": str(file)}).node.port == 7
+
+
+def test_relative_paths_are_taken_from_the_folder_of_the_file(tmp_path):
+    settings = load_settings(write(tmp_path, "[node]\ndata_dir = 'd'\n[model]\nfolder = 'm'\n"), {})
+    assert settings.node.data_dir == tmp_path / "d"
+    assert settings.model.folder == tmp_path / "m"
+    assert settings.database_url == f"sqlite:///{tmp_path}/d/cadnode.db"
+
+
+def test_without_a_folder_the_model_is_the_one_we_ship(tmp_path):
+    assert load_settings(write(tmp_path, ""), {}).model.folder == default_models_folder()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[node]\nprot = 3", "node.prot: there is no such key (allowed: ae_title, host, port"),
+        ("[nodes]\n", "nodes: there is no such key (allowed: node, peers"),
+        ("[node]\nport = 99999", "node.port: Input should be less than or equal to 65535"),
+        ("[node]\nae_title = 'A TITLE THAT IS TOO LONG'", "node.ae_title: an AE title is 1 to 16"),
+        ("[exam]\nexpected_views = ['rcc']", "exam.expected_views.0: a view is a side"),
+        ("[exam]\nquiet_seconds = 0", "exam.quiet_seconds: Input should be greater than 0"),
+        (DESTINATION + "objects = ['pdf']", "destinations.0.objects.0: Input should be"),
+        (DESTINATION + "commitment = 'require'", "does not have yet; use 'auto' or 'off'"),
+        (DESTINATION * 2, "every name may stand once only"),
+        ("[[destinations]]\nname = 'pacs'", "destinations.0.ae_title: Field required"),
+        ("[web]\nenabled = true", "web: the console is not part of this version"),
+        ("[node", "not valid TOML"),
+    ],
+)
+def test_a_bad_setting_is_one_line_that_names_the_key(tmp_path, text, says):
+    with pytest.raises(ConfigError) as error:
+        load_settings(write(tmp_path, text), {})
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+    assert "E101" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("CADNODE_NODE__PROT", "1", "node.prot: there is no such key"),
+        ("CADNODE_NODES__PORT", "1", "there is no table 'nodes'"),
+        ("CADNODE_NODE__PORT", "x", "node.port: Input should be a valid integer"),
+        ("CADNODE_PEERS", "[{", "environment:"),
+    ],
+)
+def test_a_bad_variable_is_one_line_too(tmp_path, monkeypatch, variable, value, says):
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigError, match="E101") as error:
+        load_settings(write(tmp_path, ""))
+    assert says in str(error.value)
+
+
+def test_an_unreadable_file_is_said_so(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_settings(tmp_path / "missing.toml", {})
+
+
+def test_settings_cannot_be_changed_after_the_start(tmp_path):
+    settings = load_settings(write(tmp_path, ""), {})
+    with pytest.raises(Exception, match="frozen"):
+        settings.node.port = 1
+
+
+def test_an_unknown_destination_is_answered_with_those_there_are(tmp_path):
+    settings = load_settings(write(tmp_path, DESTINATION), {})
+    assert settings.destination("pacs").port == 104
+    with pytest.raises(ConfigError, match="pacs"):
+        settings.destination("other")

@@ -1,0 +1,67 @@
+"""Documents that a test holds to the truth."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from typer.main import get_command
+
+from cadnode.cli import cli
+from cadnode.core import errors
+from cadnode.core.jobs import ExamStatus
+from cadnode.core.reasons import Reason
+
+ROOT = Path(__file__).parents[2]
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+
+
+def error_classes(base: type[errors.CadnodeError] = errors.CadnodeError):
+    yield base
+    for child in base.__subclasses__():
+        yield from error_classes(child)
+
+
+def test_every_error_code_is_in_the_operations_guide_and_no_other():
+    codes = {error.code for error in error_classes()}
+    assert set(re.findall(r"^\| (E\d{3}) ", OPERATIONS, re.MULTILINE)) == codes
+
+
+def test_the_guide_says_of_each_error_whether_the_node_tries_again():
+    for error in error_classes():
+        if error.code == "E000":
+            continue
+        row = re.search(rf"^\| {error.code} \|.*$", OPERATIONS, re.MULTILINE)
+        assert row is not None
+        said = row.group().split("|")[3].strip()
+        assert said == ("yes" if error.retry else "no"), error.code
+
+
+def test_no_error_code_is_used_twice():
+    codes = [e.code for e in error_classes() if e.code != "E000"]
+    assert len(codes) == len(set(codes))
+
+
+def test_every_reason_is_in_the_operations_guide_in_its_own_words():
+    rows = dict(re.findall(r"^\| (N\d{3}) \| (.*?) \|", OPERATIONS, re.MULTILINE))
+    assert rows == {reason.code: reason.text for reason in Reason}
+
+
+def test_every_status_is_in_the_operations_guide():
+    for status in ExamStatus:
+        assert f"| `{status}` |" in OPERATIONS
+
+
+def test_every_command_is_in_the_readme_or_the_guides():
+    guides = "\n".join(path.read_text() for path in (ROOT / "docs").glob("*.md"))
+    text = (ROOT / "README.md").read_text() + guides
+    for name in commands(get_command(cli)):
+        assert f"cadnode {name}" in text, f"`cadnode {name}` is not explained anywhere"
+
+
+def commands(command, prefix: str = ""):
+    for name, child in command.commands.items():
+        if hasattr(child, "commands"):
+            yield from commands(child, f"{prefix}{name} ")
+        else:
+            yield f"{prefix}{name}"

@@ -1,0 +1,217 @@
+"""Lanes: what is done with a step that goes well, badly, or is interrupted."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from cadnode.core.errors import DatabaseUnavailable, LeaseLost, ModelUnfit, ResultInvalid
+from cadnode.core.retry import RetryRules
+from cadnode.worker import UNFIT_PAUSE, AnalysisLane, DeliveryLane, run_lane, unexpected
+from tests.unit.bench import LEASE, Bench
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def lane_of(bench: Bench, stopping: threading.Event | None = None) -> AnalysisLane:
+    return AnalysisLane(
+        bench.store,
+        bench.pipeline,
+        owner="worker",
+        lease=LEASE,
+        retry=RetryRules(),
+        clock=lambda: bench.now,
+        stopping=stopping or threading.Event(),
+    )
+
+
+def job_of(bench: Bench):
+    (job,) = bench.store.jobs.values()
+    return job
+
+
+def test_a_lane_says_whether_there_was_work(bench):
+    lane = lane_of(bench)
+    assert lane.run_once() is False
+    bench.send_four()
+    assert lane.run_once() is True
+
+
+def test_a_lane_takes_an_exam_from_first_image_to_delivery(bench):
+    bench.send_four()
+    lane = lane_of(bench)
+    while lane.run_once():
+        pass
+    delivery = DeliveryLane(
+        "pacs", bench.store, bench.pipeline, owner="w", lease=LEASE, clock=lambda: bench.now
+    )
+    assert delivery.run_once() is True
+    assert delivery.run_once() is False
+    assert bench.statuses() == ["delivered"]
+
+
+def test_a_stop_hands_the_exam_back_at_once_and_counts_no_try(bench):
+    bench.send_four()
+    stopping = threading.Event()
+    stopping.set()
+    lane_of(bench, stopping).run_once()
+    assert job_of(bench).owner is None
+    assert job_of(bench).tries == 0
+    assert bench.claim() is not None
+
+
+def test_a_problem_nobody_planned_for_is_tried_again_later_without_its_message(bench, monkeypatch):
+    def explode(*_args):
+        raise RuntimeError("Test^Patient")
+
+    monkeypatch.setattr(bench.pipeline, "advance", explode)
+    bench.send_four()
+    lane_of(bench).run_once()
+    assert job_of(bench).problem.code == "E000"
+    assert "Patient" not in job_of(bench).problem.text
+    assert bench.claim() is None
+    bench.wait(1)
+    assert bench.claim() is not None
+
+
+def test_a_step_that_keeps_failing_waits_longer_each_time_and_then_for_a_person(bench, monkeypatch):
+    advance = bench.pipeline.advance
+
+    def explode(exam, pulse):
+        if exam.tries <= 4:
+            raise OSError("no space")
+        advance(exam, pulse)
+
+    monkeypatch.setattr(bench.pipeline, "advance", explode)
+    bench.send_four()
+    lane = lane_of(bench)
+    for delay in (1, 2, 4, 8):
+        assert lane.run_once()
+        bench.wait(delay - 0.001)
+        assert not lane.run_once()
+        bench.wait(0.001)
+    lane.run_once()
+    assert bench.statuses() == ["failed"]
+
+
+def test_an_error_that_cannot_pass_fails_the_exam_at_once(bench, monkeypatch):
+    def explode(*_args):
+        raise ResultInvalid("an outline is open")
+
+    monkeypatch.setattr(bench.pipeline, "advance", explode)
+    bench.send_four()
+    lane_of(bench).run_once()
+    assert bench.statuses() == ["failed"]
+    assert job_of(bench).problem.code == "E501"
+
+
+def test_an_unfit_model_makes_exams_wait_and_never_fails_them(bench, monkeypatch):
+    def explode(*_args):
+        raise ModelUnfit("a hash differs")
+
+    monkeypatch.setattr(bench.pipeline, "advance", explode)
+    bench.send_four()
+    lane = lane_of(bench)
+    for _ in range(20):
+        assert lane.run_once()
+        bench.wait(UNFIT_PAUSE.total_seconds())
+    assert bench.statuses() == ["receiving"]
+
+
+def test_a_worker_that_lost_its_lease_writes_nothing(bench, monkeypatch):
+    bench.send_four()
+    lane = lane_of(bench)
+    advance = bench.pipeline.advance
+
+    def too_slow(exam, pulse):
+        bench.wait(LEASE.total_seconds())
+        assert bench.store.claim_exam("another", now=bench.now, lease=LEASE)
+        advance(exam, pulse)
+
+    monkeypatch.setattr(bench.pipeline, "advance", too_slow)
+    lane.run_once()
+    assert job_of(bench).owner == "another"
+    assert bench.reasons() == dict.fromkeys(("rcc", "lcc", "rmlo", "lmlo"), "received")
+
+
+def test_the_lease_is_renewed_while_a_step_runs(bench, monkeypatch):
+    renewed = threading.Event()
+    monkeypatch.setattr(bench.store, "renew_exam", lambda *_a, **_k: renewed.set())
+    monkeypatch.setattr(bench.pipeline, "advance", lambda *_: renewed.wait(10))
+    bench.send_four()
+    lane = AnalysisLane(
+        bench.store,
+        bench.pipeline,
+        owner="worker",
+        lease=timedelta(milliseconds=3),
+        retry=RetryRules(),
+        clock=lambda: bench.now,
+        stopping=threading.Event(),
+    )
+    lane.run_once()
+    assert renewed.is_set()
+
+
+def test_a_step_is_interrupted_once_its_lease_could_not_be_renewed(bench, monkeypatch):
+    tried = threading.Event()
+    seen = []
+
+    def refuse(*_args, **_kwargs):
+        tried.set()
+        raise LeaseLost("gone")
+
+    def step(_exam, pulse):
+        tried.wait(10)
+        for _ in range(1000):
+            pulse()
+            threading.Event().wait(0.01)
+        seen.append("never interrupted")
+
+    monkeypatch.setattr(bench.store, "renew_exam", refuse)
+    monkeypatch.setattr(bench.pipeline, "advance", step)
+    bench.send_four()
+    AnalysisLane(
+        bench.store,
+        bench.pipeline,
+        owner="worker",
+        lease=timedelta(milliseconds=3),
+        retry=RetryRules(),
+        clock=lambda: bench.now,
+        stopping=threading.Event(),
+    ).run_once()
+    assert not seen
+
+
+def test_a_lane_survives_a_database_that_is_gone_for_a_while():
+    stopping = threading.Event()
+    calls = []
+
+    class Flaky:
+        name = "flaky"
+
+        def run_once(self) -> bool:
+            calls.append(1)
+            if len(calls) == 1:
+                raise DatabaseUnavailable("gone")
+            if len(calls) == 2:
+                raise RuntimeError("anything")
+            stopping.set()
+            return True
+
+    run_lane(Flaky(), stopping=stopping, poll_seconds=0.001)
+    assert len(calls) == 3
+
+
+def test_an_unexpected_error_is_described_by_its_kind_and_place_only():
+    try:
+        raise ValueError("Test^Patient")
+    except ValueError as error:
+        text = unexpected(error)
+    assert text.startswith("unexpected ValueError at test_worker.py:")
+    assert "Patient" not in text
