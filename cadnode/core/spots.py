@@ -37,6 +37,8 @@ SUPPRESSION = 0.6
 """Of two spots nearer than this many diameters of the larger, the weaker goes."""
 NORMAL_DEVIATION = np.float32(1.4826)
 """Standard deviation over median absolute value of normal noise."""
+LEAST_CLOSED = 0.6
+"""Share of the directions in which a spot falls to half its contrast."""
 DIRECTIONS = 16
 """Radial profiles averaged for the diameter."""
 
@@ -76,14 +78,16 @@ def find_spots(
         ]
         spots = spots[inside]
     spots = _without_neighbours(spots)
-    diameters = _diameters(image, spots)
+    diameters, closed = _extents(image, spots)
     return [
         Calcification(
             center=(float(column * scale[0]), float(row * scale[1])),
             diameter_mm=float(diameter * pitch),
             contrast=float(contrast),
         )
-        for (column, row, _, contrast), diameter in zip(spots, diameters, strict=True)
+        for (column, row, _, contrast), diameter in zip(
+            spots[closed], diameters[closed], strict=True
+        )
     ]
 
 
@@ -197,8 +201,12 @@ def _without_neighbours(spots: NDArray[np.float64]) -> NDArray[np.float64]:
     return spots[kept]
 
 
-def _diameters(image: NDArray[np.float32], spots: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Equivalent diameters at half contrast in image pixels, from the mean radial profile."""
+def _extents(
+    image: NDArray[np.float32], spots: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Equivalent diameters at half contrast in image pixels, from the mean radial profile, and
+    whether the spot ends on nearly every side: a bump on the rim of something larger does not.
+    """
     angles = np.arange(DIRECTIONS) * (2 * np.pi / DIRECTIONS)
     share = np.linspace(0, 2, 41)
     radii = spots[:, 2, None] * share
@@ -217,4 +225,5 @@ def _diameters(image: NDArray[np.float32], spots: NDArray[np.float64]) -> NDArra
     drop = np.maximum(inner_value - outer_value, np.finfo(np.float32).tiny)
     fraction = np.clip((inner_value - half) / drop, 0, 1)
     step = radii[:, 1]
-    return np.asarray(2 * step * (outer - 1 + fraction))
+    ends = (samples[:, :, share <= 1] < half[:, None, None]).any(axis=2).mean(axis=1)
+    return 2 * step * (outer - 1 + fraction), ends >= LEAST_CLOSED
