@@ -93,11 +93,18 @@ class ExamResult:
     patient_id: str
     study_instance_uid: str
     status: str
-    seconds: float
-    """From the first image received to the last delivery."""
+    received_at: datetime
+    """When the first image was kept."""
+    delivered_at: datetime
+    """When the last result was stored."""
     views: tuple[ExamView, ...]
     objects: tuple[ResultObject, ...]
     events: tuple[ExamEvent, ...]
+
+    @property
+    def seconds(self) -> float:
+        """From the first image kept to the last result stored."""
+        return (self.delivered_at - self.received_at).total_seconds()
 
     @property
     def findings(self) -> int:
