@@ -1,0 +1,175 @@
+"""A model bundle: one folder with everything that must be known to use the weights rightly.
+
+    models/NAME/VERSION/
+        manifest.toml     how the model wants its pixels, operating points, hashes, how it was made
+        weights*.npz      arrays by `layer/variable`, convolutions as float16
+        golden.npz        some patches and the scores they must get
+        MODEL_CARD.md     sources, results, limits
+
+Nothing here needs Keras.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cadnode.core.errors import ModelUnfit
+from cadnode.core.intensity import NORMALISATIONS
+from cadnode.core.model import ModelSpec
+from cadnode.core.ports import Classifier
+
+MANIFEST = "manifest.toml"
+CARD = "MODEL_CARD.md"
+GOLDEN = "golden.npz"
+ARCHITECTURES = ("resnet50-grey",)
+"""What this version can run."""
+GOLDEN_TOLERANCE = 1e-3
+"""How far a golden score may be off; another CPU moves one by some 1e-6."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """One bundle on disk whose hashes were found right."""
+
+    folder: Path
+    spec: ModelSpec
+    architecture: str
+    weights: tuple[Path, ...]
+    manifest: Mapping[str, Any]
+    """The whole manifest, for those who want to show it."""
+
+    def arrays(self) -> dict[str, NDArray[np.float32]]:
+        """Every weight by `layer/variable`. Raises ModelUnfit."""
+        found: dict[str, NDArray[np.float32]] = {}
+        for path in self.weights:
+            found.update({name: array.astype(np.float32) for name, array in _load(path).items()})
+        return found
+
+    def golden(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(patches, expected probabilities). Raises ModelUnfit."""
+        arrays = _load(self.folder / GOLDEN)
+        return arrays["patches"].astype(np.float32), arrays["probability"].astype(np.float32)
+
+    def card(self) -> str:
+        """The text of the model card."""
+        return (self.folder / CARD).read_text("utf-8")
+
+
+def find_bundle(models: Path, name: str, version: str = "latest") -> Bundle:
+    """The bundle `models/name/version`; `latest` is the highest version there.
+
+    Raises ModelUnfit when there is none or it is not as it was made.
+    """
+    home = models / name
+    versions = _versions(home)
+    if not versions:
+        raise ModelUnfit(f"no model {name} in {models}")
+    if version == "latest":
+        version = versions[-1]
+    if version not in versions:
+        raise ModelUnfit(f"no version {version} of model {name}; there are {', '.join(versions)}")
+    return load_bundle(home / version)
+
+
+def list_bundles(models: Path) -> list[tuple[str, str]]:
+    """(name, version) of every bundle in the folder, without looking inside."""
+    if not models.is_dir():
+        return []
+    homes = sorted(path for path in models.iterdir() if path.is_dir())
+    return [(home.name, version) for home in homes for version in _versions(home)]
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """The bundle in `folder`, every file compared with its hash.
+
+    Raises ModelUnfit when a file is missing or altered, or the manifest asks for what this
+    version does not have.
+    """
+    try:
+        manifest = tomllib.loads((folder / MANIFEST).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelUnfit(f"{folder / MANIFEST}: {error}") from error
+    try:
+        spec = _spec(manifest)
+        hashes: Mapping[str, str] = manifest["files"]
+        architecture = str(manifest["model"]["architecture"])
+        weights = tuple(folder / str(name) for name in manifest["model"]["weights"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelUnfit(f"{folder / MANIFEST}: {error!r}") from error
+    _check(folder, spec, architecture, hashes)
+    return Bundle(folder, spec, architecture, weights, manifest)
+
+
+def verify_golden(bundle: Bundle, classifier: Classifier) -> float:
+    """The largest difference from the golden scores; ModelUnfit above `GOLDEN_TOLERANCE`."""
+    patches, expected = bundle.golden()
+    worst = float(np.abs(classifier.classify(patches).probability - expected).max())
+    if not worst <= GOLDEN_TOLERANCE:
+        raise ModelUnfit(f"{bundle.folder}: a golden score is off by {worst:.2g}")
+    return worst
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of the file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _spec(manifest: Mapping[str, Any]) -> ModelSpec:
+    model, reading = manifest["model"], manifest["operating_points"]
+    return ModelSpec(
+        name=str(model["name"]),
+        version=str(model["version"]),
+        patch_size=int(model["patch_size"]),
+        stride=int(model["stride"]),
+        pitch_mm=float(model["pitch_mm"]),
+        normalisation=str(model["normalisation"]),
+        thresholds=tuple(float(value) for value in reading["thresholds"]),
+        recommended=int(reading["recommended"]),
+        map_size=int(model["map_size"]),
+    )
+
+
+def _check(folder: Path, spec: ModelSpec, architecture: str, hashes: Mapping[str, str]) -> None:
+    if architecture not in ARCHITECTURES:
+        raise ModelUnfit(f"{folder}: this version cannot run {architecture}")
+    if spec.normalisation not in NORMALISATIONS:
+        raise ModelUnfit(f"{folder}: no normalisation is called {spec.normalisation}")
+    falling = all(a > b for a, b in zip(spec.thresholds, spec.thresholds[1:], strict=False))
+    if not spec.thresholds or not falling or not 0 <= spec.recommended < len(spec.thresholds):
+        raise ModelUnfit(f"{folder}: the operating points do not hold together")
+    for name, expected in hashes.items():
+        path = folder / name
+        if not path.is_file():
+            raise ModelUnfit(f"{path} is missing")
+        if file_hash(path) != expected:
+            raise ModelUnfit(f"{path} is not the file this bundle was made with")
+
+
+def _load(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return dict(archive)
+    except (OSError, ValueError, BadZipFile) as error:
+        raise ModelUnfit(f"{path}: {error}") from error
+
+
+def _versions(home: Path) -> Sequence[str]:
+    if not home.is_dir():
+        return []
+    found = [path.name for path in home.iterdir() if (path / MANIFEST).is_file()]
+    return sorted(found, key=_version_key)
+
+
+def _version_key(version: str) -> tuple[tuple[int, str], ...]:
+    parts = version.replace("-", ".").split(".")
+    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)
