@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -23,11 +24,18 @@ READY_WITHIN = 30.0
 
 
 def require(program: str, package: str) -> str:
-    """The path of `program`, or a skip that says how to install it; a failure under CI=true."""
-    path = shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/local/sbin")
-    if path is not None:
-        return path
-    reason = f"{program} is not installed: apt-get install {package}"
+    """The path of `program`, or a skip that says how to install it; a failure under CI=true.
+
+    `package` is a Debian package, or with "pip:" in front a Python one.
+    """
+    beside_python = str(Path(sys.executable).parent)
+    for folders in (None, beside_python, "/usr/sbin:/usr/local/sbin"):
+        path = shutil.which(program, path=folders)
+        if path is not None:
+            return path
+    installer, _, name = package.rpartition(":")
+    command = f"{installer} install" if installer else "apt-get install"
+    reason = f"{program} is not installed: {command} {name}"
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, BinaryIO
@@ -134,20 +135,32 @@ def _encapsulated(file: OpenFile, syntax: str, layout: _Layout) -> NDArray[np.ui
         "pixel_representation": int(layout.signed),
         "pixel_keyword": "PixelData",
     }
-    try:
-        with quiet():
-            values, _ = get_decoder(UID(syntax)).as_array(
-                encapsulate([frame], has_bot=False),
-                raw=True,
-                index=0,
-                decoding_plugin=DECODERS[syntax],
-                **options,
-            )
-    except PARSE_ERRORS as error:
-        raise ImageFailed(Reason.DECODING_FAILED, type(error).__name__) from error
+    with quiet(), _decoder_errors():
+        values, _ = get_decoder(UID(syntax)).as_array(
+            encapsulate([frame], has_bot=False),
+            raw=True,
+            index=0,
+            decoding_plugin=DECODERS[syntax],
+            **options,
+        )
     if values.shape != (layout.rows, layout.columns) or values.dtype.itemsize != 2:
         raise ImageFailed(Reason.DECODING_FAILED, f"decoded to {values.dtype} {values.shape}")
     return np.asarray(values).view(np.uint16)
+
+
+@contextmanager
+def _decoder_errors() -> Iterator[None]:
+    """Whatever a decoder raises for damaged data, as ImageFailed."""
+    try:
+        yield
+    except PARSE_ERRORS as error:
+        raise ImageFailed(Reason.DECODING_FAILED, type(error).__name__) from error
+    except BaseException as error:
+        # pylibjpeg-rle is Rust: an index beyond its buffer panics, and PyO3 derives that from
+        # BaseException so that nobody catches it by accident. Here it is only a damaged image.
+        if type(error).__module__ != "pyo3_runtime":
+            raise
+        raise ImageFailed(Reason.DECODING_FAILED, type(error).__name__) from error
 
 
 def _frame(stream: BinaryIO) -> bytes:
