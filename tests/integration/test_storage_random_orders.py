@@ -1,0 +1,222 @@
+"""The SQL store and the one in memory stay the same in any order of calls."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import cache, partial
+from pathlib import Path
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from cadnode.core.errors import StoreError
+from cadnode.core.exam import ImageState
+from cadnode.core.jobs import Delivery, Exam, ExamStatus, Problem
+from cadnode.core.ports import ExamStore
+from cadnode.core.reasons import Reason
+from cadnode.storage.database import Database, upgrade
+from cadnode.storage.exam_store import SqlExamStore
+from tests.contract.fake_store import FakeExamStore
+from tests.contract.test_exam_store import (
+    DONE,
+    FINDING,
+    GONE,
+    LEASE,
+    SECOND,
+    T0,
+    new_image,
+    result,
+    retry_at,
+    sent,
+    snapshot,
+)
+
+
+@cache
+def _template() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="cadnode-template-"))
+    upgrade(f"sqlite:///{folder / 'jobs.db'}")
+    return folder / "jobs.db"
+
+
+def _mark_purged(store: ExamStore, exam_id: int, now: datetime) -> None:
+    store.mark_purged(exam_id, now=now)
+
+
+def _close(store: ExamStore, exam: Exam, now: datetime) -> None:
+    store.move_exam(exam, ExamStatus.ANALYZED, text="Closed.", now=now)
+
+
+def _supersede_and_report(store: ExamStore, exam: Exam, to: str, now: datetime) -> object:
+    named = store.supersede(exam, now=now)
+    built = result(exam.id)
+    store.record_results(exam, [built], {name: [built.kind] for name in to}, now=now)
+    return tuple(named)
+
+
+class TwoStores(RuleBasedStateMachine):
+    """Every call goes to both; both must answer, refuse and remember the same."""
+
+    @initialize()
+    def open(self) -> None:
+        self.folder = tempfile.TemporaryDirectory(prefix="cadnode-store-")
+        path = Path(self.folder.name) / "jobs.db"
+        shutil.copyfile(_template(), path)
+        self.database = Database(f"sqlite:///{path}")
+        self.sql: ExamStore = SqlExamStore(self.database)
+        self.memory: ExamStore = FakeExamStore()
+        self.now = T0
+        self.exams: list[Exam] = []
+        self.deliveries: list[Delivery] = []
+
+    def teardown(self) -> None:
+        if hasattr(self, "database"):
+            self.database.close()
+            self.folder.cleanup()
+
+    def both(self, call: Callable[[ExamStore], object]) -> object:
+        answers = []
+        for store in (self.sql, self.memory):
+            try:
+                answers.append(call(store))
+            except StoreError as error:
+                answers.append(type(error))
+        assert answers[0] == answers[1]
+        return answers[0]
+
+    @invariant()
+    def both_know_the_same(self) -> None:
+        if hasattr(self, "database"):
+            assert snapshot(self.sql) == snapshot(self.memory)
+
+    @rule(
+        study=st.sampled_from(["1.1", "1.2"]),
+        number=st.integers(1, 4),
+        content=st.sampled_from("aaab"),
+    )
+    def accept(self, study: str, number: int, content: str) -> None:
+        self.both(lambda s: s.accept(new_image(number, study, content), now=self.now))
+
+    @rule(seconds=st.sampled_from([1, 30, 60]))
+    def time_goes_by(self, seconds: int) -> None:
+        self.now += seconds * SECOND
+
+    @rule(owner=st.sampled_from(["w1", "w2"]))
+    def claim_exam(self, owner: str) -> None:
+        exam = self.both(lambda s: s.claim_exam(owner, now=self.now, lease=LEASE))
+        if isinstance(exam, Exam):
+            self.exams.append(exam)
+
+    @precondition(lambda self: self.exams)
+    @rule(data=st.data())
+    def analyze(self, data: st.DataObject) -> None:
+        exam = self.pick_exam(data)
+        image_id = data.draw(st.sampled_from([image.id for image in exam.images] or [99]))
+        state = data.draw(st.sampled_from(ImageState))
+        reason = data.draw(st.sampled_from([None, Reason.WORKER_LOST, Reason.NO_BREAST]))
+        self.both(lambda s: s.begin_image(exam, image_id, now=self.now))
+        self.both(
+            lambda s: s.record_image(
+                exam, image_id, state=state, findings=[FINDING], reason=reason, now=self.now
+            )
+        )
+
+    @precondition(lambda self: self.exams)
+    @rule(
+        data=st.data(), wait=st.sampled_from([0, 1, 100]), problem=st.sampled_from(["", "x", "y"])
+    )
+    def hand_back(self, data: st.DataObject, wait: int, problem: str) -> None:
+        exam, due_at = self.pick_exam(data), self.now + timedelta(seconds=wait)
+        why = Problem("E401", problem) if problem else None
+        self.both(lambda s: s.release_exam(exam, due_at=due_at, problem=why, now=self.now))
+
+    @precondition(lambda self: self.exams)
+    @rule(data=st.data())
+    def renew(self, data: st.DataObject) -> None:
+        exam = self.pick_exam(data)
+        self.both(lambda s: s.renew_exam(exam, now=self.now, lease=LEASE))
+
+    @precondition(lambda self: self.exams)
+    @rule(
+        data=st.data(),
+        to=st.sampled_from(["analyzed", "analyzed", "analyzed", "skipped", "failed", "delivered"]),
+    )
+    def move(self, data: st.DataObject, to: str) -> None:
+        exam, status = self.pick_exam(data), ExamStatus(to)
+        self.both(lambda s: s.move_exam(exam, status, text="Moved.", now=self.now))
+
+    @precondition(lambda self: self.exams)
+    @rule(data=st.data(), wanted=st.sampled_from(["", "A", "AB"]))
+    def report(self, data: st.DataObject, wanted: str) -> None:
+        exam = self.pick_exam(data)
+        built = [result(exam.id)]
+        destinations = {name: [built[0].kind] for name in wanted}
+        self.both(lambda s: tuple(s.supersede(exam, now=self.now)))
+        self.both(lambda s: s.record_results(exam, built, destinations, now=self.now))
+
+    @rule(wanted=st.sampled_from(["A", "AB"]))
+    def analyze_and_report_what_is_due(self, wanted: str) -> None:
+        for _ in ("close", "report"):
+            exam = self.both(lambda s: s.claim_exam("w3", now=self.now, lease=LEASE))
+            if not isinstance(exam, Exam):
+                return
+            if exam.status is ExamStatus.RECEIVING:
+                self.both(partial(_close, exam=exam, now=self.now))
+            else:
+                self.both(partial(_supersede_and_report, exam=exam, to=wanted, now=self.now))
+
+    @rule(destination=st.sampled_from("AB"), owner=st.sampled_from(["s1", "s2"]))
+    def claim_deliveries(self, destination: str, owner: str) -> None:
+        claimed = self.both(
+            lambda s: s.claim_deliveries(destination, owner, now=self.now, lease=LEASE, limit=2)
+        )
+        assert isinstance(claimed, list)
+        self.deliveries += claimed
+
+    @precondition(lambda self: self.deliveries)
+    @rule(data=st.data(), end=st.sampled_from(["done", "gone", "again", "back", "renew"]))
+    def deliver(self, data: st.DataObject, end: str) -> None:
+        delivery = data.draw(st.sampled_from(self.deliveries[-4:]))
+        match end:
+            case "back":
+                self.both(lambda s: s.release_deliveries([delivery], now=self.now))
+            case "renew":
+                self.both(lambda s: s.renew_deliveries([delivery], now=self.now, lease=LEASE))
+            case _:
+                decision = {"done": DONE, "gone": GONE, "again": retry_at(self.now + SECOND)}[end]
+                outcome = sent(delivery)
+                self.both(lambda s: s.record_delivery(delivery, outcome, decision, now=self.now))
+
+    @rule(exam_id=st.integers(1, 4), again=st.booleans())
+    def a_person_decides(self, exam_id: int, again: bool) -> None:
+        if again:
+            self.both(lambda s: s.retry(exam_id, by="anna", now=self.now))
+        else:
+            self.both(lambda s: s.cancel(exam_id, why="a test", by="anna", now=self.now))
+
+    @rule()
+    def purge(self) -> None:
+        over = self.both(lambda s: s.purgeable(finished_before=self.now - 60 * SECOND, limit=2))
+        assert isinstance(over, list)
+        for exam_id, _ in over:
+            self.both(partial(_mark_purged, exam_id=exam_id, now=self.now))
+
+    def pick_exam(self, data: st.DataObject) -> Exam:
+        # Mostly the latest claim, sometimes one long lost.
+        return data.draw(st.sampled_from([*self.exams[-3:], self.exams[-1], self.exams[-1]]))
+
+
+TestTwoStores = TwoStores.TestCase
+TestTwoStores.settings = settings(
+    # Shrinking a failure takes minutes and the steps printed are plain enough without it.
+    phases=[Phase.generate],
+    max_examples=20,
+    stateful_step_count=40,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
