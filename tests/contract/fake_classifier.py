@@ -39,7 +39,7 @@ class FakeClassifier:
         size = self._spec.map_size
         maps = np.zeros((len(patches), size, size), dtype=np.float32)
         for index, patch in enumerate(patches):
-            maps[index] = 1 / (1 + np.exp(13 - _spot_strength(patch, size)))
+            maps[index] = 1 / (1 + np.exp(14 - _spot_strength(patch, size)))
         return PatchScores(probability=maps.reshape(len(patches), -1).max(axis=1), maps=maps)
 
 

@@ -201,7 +201,7 @@ def test_one_very_bright_calcification_does_not_move_the_center_onto_itself():
     st.floats(0, SHAPE[0]),
     st.booleans(),
 )
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 def test_a_finding_anywhere_is_closed_and_inside_the_image(column, row, dotted):
     point = np.array([column * GRID_SHAPE[1] / SHAPE[1], row * GRID_SHAPE[0] / SHAPE[0]])
     # The edge patches lie inside the image except for the bottom and right ones.
@@ -223,7 +223,7 @@ def test_a_finding_anywhere_is_closed_and_inside_the_image(column, row, dotted):
     st.floats(0, 0.5),
     st.integers(0, 1000),
 )
-@settings(deadline=None, max_examples=12)
+@settings(deadline=None, max_examples=8)
 def test_raising_the_threshold_never_marks_a_new_place(probability, threshold, more, seed):
     random = np.random.default_rng(seed)
     scores = PatchScores(
