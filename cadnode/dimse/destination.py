@@ -133,14 +133,18 @@ class Line:
         return self._ae.opened is not None and self._ae.opened.timed_out
 
     def _why_not(self, association: Association) -> Trouble:
-        answer = association.acceptor.primitive
         if not self._connected:
             return Trouble(SendCause.UNREACHABLE, "no TCP connection")
-        if isinstance(answer, A_ASSOCIATE) and association.is_rejected:
+        # pynetdicom takes a peer that answers and hangs up at once for one that it never reached;
+        # the answer then lies unread in its queue.
+        unread = association.dul.receive_pdu(wait=False)
+        negotiated: object = association.acceptor.primitive
+        answer = negotiated or unread
+        if isinstance(answer, A_ASSOCIATE) and answer.result != 0:
             return _rejection(answer)
-        if isinstance(answer, A_ASSOCIATE) and not association.accepted_contexts:
+        if isinstance(negotiated, A_ASSOCIATE) and not association.accepted_contexts:
             return Trouble(SendCause.CONTEXT_REJECTED, "no presentation context was accepted")
-        if self._we_aborted or self._slow():
+        if self._slow() or (self._we_aborted and unread is None):
             return Trouble(SendCause.NO_ANSWER, "the association request was not answered in time")
         return Trouble(SendCause.ABORTED, "the peer broke off the association request")
 

@@ -10,7 +10,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from socketserver import TCPServer
@@ -54,6 +54,8 @@ CALLED_AE_UNKNOWN = (0x01, 0x01, 0x07)
 LOCAL_LIMIT_EXCEEDED = (0x02, 0x03, 0x02)
 
 STOP_SECONDS = 10.0
+POLITE_SECONDS = 0.5
+"""For a peer to take an abort before its connection is cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,12 +183,12 @@ class StorageScp:
         associations = server.active_associations
         for association in associations:
             association.abort(block=False)
-        ends = time.monotonic() + 2.0
+        _join(associations, POLITE_SECONDS)
         for association in associations:
-            association.join(max(0.0, ends - time.monotonic()))
             sock = association.dul.socket
-            if association.is_alive() and isinstance(sock, BoundedSocket):
+            if isinstance(sock, BoundedSocket):
                 sock.shut()
+        _join(associations, POLITE_SECONDS)
         self._server = None
 
     def _on_requested(self, event: Event) -> None:
@@ -320,6 +322,12 @@ class _Handler(RequestHandler):
         association.dul.daemon = True
         association.dimse = SpoolingProvider(association, settings.incoming_dir, self.server.room)
         return association
+
+
+def _join(threads: Sequence[threading.Thread], seconds: float) -> None:
+    ends = time.monotonic() + seconds
+    for thread in threads:
+        thread.join(max(0.0, ends - time.monotonic()))
 
 
 def _discard_partial(event: Event) -> None:

@@ -129,7 +129,6 @@ class FakePacs:
         self.associations += 1
         if behaviour.reject is not None:
             connection.sendall(pdus.associate_rj(*behaviour.reject))
-            pdus.read_pdu(connection)
             return False
         answer = pdus.associate_ac(request, behaviour.refused)
         match behaviour.on_request:

@@ -51,12 +51,12 @@ def test_idle_associations_cost_next_to_nothing(tmp_path: Path) -> None:
         idle = [Modality(node.port) for _ in range(SENDERS)]
         for modality in idle:
             modality.associate()
-        threading.Event().wait(0.5)
+        threading.Event().wait(0.4)
         before = time.process_time()
-        threading.Event().wait(1.0)
+        threading.Event().wait(0.5)
         busy = time.process_time() - before
         for modality in idle:
             modality.connection.close()
 
     # pynetdicom as it comes keeps a core fully busy with this many.
-    assert busy < 0.6
+    assert busy < 0.3

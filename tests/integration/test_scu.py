@@ -140,6 +140,15 @@ def test_a_rejection_is_told_apart_by_result_and_source(
     assert outcomes[0].detail.startswith("result {}, source {}, reason {}".format(*rejection))
 
 
+def test_a_rejection_that_comes_with_the_hang_up_is_still_a_rejection(tmp_path: Path) -> None:
+    """Many times, because it is a race: pynetdicom takes some for connections never made."""
+    sent = report(tmp_path)
+    with FakePacs(Behaviour(reject=(2, 3, 1))) as pacs:
+        seen = {deliver(pacs.port, [sent])[0].cause for _ in range(100)}
+
+    assert seen == {SendCause.REJECTED_FOR_NOW}
+
+
 def test_a_refused_class_leaves_the_others_alone(tmp_path: Path) -> None:
     with FakePacs(Behaviour(refused=(CAD_SR,))) as pacs:
         outcomes = deliver(pacs.port, [report(tmp_path), report(tmp_path, COMPREHENSIVE_SR)])
