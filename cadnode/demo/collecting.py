@@ -31,6 +31,9 @@ from cadnode.inference.bundle import Bundle
 from cadnode.pictures import draw_close_ups, draw_view, save_png
 from cadnode.storage.reading import ExamDetail, ImageRecord, ResultRecord
 
+CLOSE_UPS_PER_VIEW = 6
+"""More would make the page heavy to no use."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sources:
@@ -157,7 +160,11 @@ def _view(image: ImageRecord, sources: Sources, folder: Path) -> ExamView:
         recommended=recommended,
     )
     close_ups = draw_close_ups(
-        mammogram.pixels, image.findings, spacing=mammogram.spacing, recommended=recommended
+        mammogram.pixels,
+        image.findings,
+        spacing=mammogram.spacing,
+        recommended=recommended,
+        limit=CLOSE_UPS_PER_VIEW,
     )
     save_png(picture.flat(), folder / f"{name}.png")
     for close_up in close_ups:

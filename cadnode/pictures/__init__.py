@@ -54,6 +54,8 @@ class CloseUp:
     """The surroundings of one mark at full resolution, without and with the mark."""
 
     number: int
+    extent_mm: float
+    """Width and height of what it shows."""
     film: Image.Image
     marked: Image.Image
 
@@ -93,7 +95,7 @@ def draw_view(
     canvas.keep_clear(findings)
     for number, finding in marks:
         canvas.label(number, finding, shown=finding.operating_point <= recommended)
-    canvas.scale_bar(50.0, spacing.column, right=view_name.startswith("L"))
+    canvas.scale_bar((50, 30, 20, 10), 10, spacing.column, right=view_name.startswith("L"))
     canvas.view_name(view_name, "" if findings else "no marks")
     return ViewPicture(film, canvas.finished())
 
@@ -127,8 +129,9 @@ def draw_close_ups(
     spacing: PixelSpacing,
     recommended: int = 0,
     size: int = 420,
+    limit: int | None = None,
 ) -> list[CloseUp]:
-    """One close-up of `size` x `size` for each mark, by number.
+    """One close-up of `size` x `size` for each mark, or for the `limit` first of them by number.
 
     A close-up shows at least 18 mm, and at least the mark with a margin. It is stretched in
     brightness to what it holds, as a reader would with the window, and shows what is beyond the
@@ -136,7 +139,7 @@ def draw_close_ups(
     """
     return [
         _close_up(number, pixels, finding, spacing, recommended, size)
-        for number, finding in numbered(findings)
+        for number, finding in numbered(findings)[:limit]
     ]
 
 
@@ -173,11 +176,11 @@ def _close_up(
     for calcification in finding.calcifications:
         radius_mm = max(calcification.diameter_mm, 0.3) * 0.9
         canvas.ring(calcification.center, radius_mm / spacing.column, SHOWN if shown else OPTIONAL)
-    canvas.scale_bar(5.0, spacing.column, right=False)
+    canvas.scale_bar((5, 2, 1), 1, spacing.column, right=False)
     canvas.tag((size * 0.04, size * 0.04), number, finding, shown=shown)
     marked = film.convert("RGBA")
     marked.alpha_composite(canvas.finished())
-    return CloseUp(number, film, marked.convert("RGB"))
+    return CloseUp(number, extent_mm, film, marked.convert("RGB"))
 
 
 def _crop(

@@ -132,17 +132,23 @@ class Canvas:
         """No label is to be put over the outlines of these."""
         self._taken += [self._bounds(finding) for finding in findings]
 
-    def scale_bar(self, length_mm: float, spacing_mm: float, *, right: bool) -> None:
-        """A bar of `length_mm` with a tick each fifth (10 mm on a view, 1 mm on a close-up)."""
-        length = length_mm / spacing_mm * self._scale[0]
+    def scale_bar(
+        self, lengths_mm: Sequence[float], tick_mm: float, spacing_mm: float, *, right: bool
+    ) -> None:
+        """A bar of the first of `lengths_mm` that takes less than half the width."""
+        per_mm = self._scale[0] / spacing_mm
+        length_mm = next(
+            (mm for mm in lengths_mm if mm * per_mm < self.width * 0.45), lengths_mm[-1]
+        )
+        length = length_mm * per_mm
         margin = self._text
         start = self.width - margin - length if right else margin
         y = self.height - margin
-        step = length / 5
         bars: list[list[Point]] = [[(start, y), (start + length, y)]]
-        for tick in range(6):
-            rise = self._text * (0.5 if tick in (0, 5) else 0.3)
-            x = start + tick * step
+        ticks = round(length_mm / tick_mm)
+        for tick in range(ticks + 1):
+            rise = self._text * (0.5 if tick in (0, ticks) else 0.3)
+            x = start + tick * length / ticks
             bars.append([(x, y), (x, y - rise)])
         for bar in bars:
             self._stroke(bar, INK, self._line)
