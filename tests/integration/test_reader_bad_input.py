@@ -301,9 +301,19 @@ def test_whatever_is_damaged_nothing_but_image_failed_is_raised(syntax: str, tmp
     assert len(outcomes) > 1
 
 
-@pytest.mark.parametrize("codestream", [b"", b"\xff\xd8", b"\xff\xd8\xff\xda", b"\xff\x4f\xff\x51"])
+@pytest.mark.parametrize(
+    "codestream",
+    [
+        b"",
+        b"\xff\xd8",
+        b"\xff\xd8\xff\xda",
+        b"\xff\xd8\x00\x00",
+        b"\xff\xd8\xff\xff\xff\xd0\xff\xd9",
+        b"\xff\x4f\xff\x51",
+    ],
+)
 def test_a_codestream_without_a_frame_header_has_no_size(codestream: bytes):
-    with pytest.raises(ValueError, match=r"codestream|frame header"):
+    with pytest.raises(ValueError, match=r"codestream|frame header|no marker"):
         size_of(codestream)
 
 

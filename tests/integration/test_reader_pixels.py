@@ -139,7 +139,7 @@ def test_without_any_voi_the_range_of_the_valid_pixels_is_shown(photometric: str
     assert np.abs(shown - expected).max() < 0.001
 
 
-@pytest.mark.parametrize("window", [(2000, 0), (2000, -5)])
+@pytest.mark.parametrize("window", [(2000, 0), (2000, 0.5), (2000, -5)])
 def test_a_window_without_width_is_passed_over(window: tuple[float, float], tmp_path: Path):
     dataset = mammogram(PICTURE, voi=())
     dataset.WindowCenter, dataset.WindowWidth = window
@@ -224,6 +224,29 @@ def test_a_modality_lut_comes_before_the_window(tmp_path: Path):
     item.add_new("LUTData", "OW", (np.arange(4096, dtype="<u2") + 1000).tobytes())
     dataset.ModalityLUTSequence = [item]
     dataset.WindowCenter = 3000
+    assert np.abs(read(dataset, tmp_path).pixels - expected).max() < 1e-6
+
+
+def test_signed_values_are_numbers_below_zero_too(tmp_path: Path):
+    dataset = mammogram(PICTURE, voi=Window(2000, 3000))
+    expected = read(dataset, tmp_path).pixels
+    values = np.frombuffer(dataset.PixelData, dtype="<u2").astype(np.int32) - 2048
+    dataset.PixelData = values.astype("<i2").tobytes()
+    dataset.PixelRepresentation, dataset.WindowCenter = 1, 2000 - 2048
+    assert (values < 0).any()
+    assert np.array_equal(read(dataset, tmp_path).pixels, expected)
+
+
+@pytest.mark.parametrize("packed", ["<u1", "<u2"])
+def test_a_lut_of_8_bits_may_be_packed_in_bytes_or_words(packed: str, tmp_path: Path):
+    dataset = mammogram(PICTURE, voi=())
+    item = Dataset()
+    item.LUTDescriptor = [256, 1000, 8]
+    item["LUTDescriptor"].VR = "US"
+    item.add_new("LUTData", "OW", np.arange(256).astype(packed).tobytes())
+    dataset.VOILUTSequence = [item]
+    stored = np.frombuffer(dataset.PixelData, dtype="<u2").reshape(PICTURE.shape)
+    expected = np.clip((stored.astype(np.float64) - 1000) / 255, 0, 1)
     assert np.abs(read(dataset, tmp_path).pixels - expected).max() < 1e-6
 
 
