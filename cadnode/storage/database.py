@@ -11,8 +11,15 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection, make_url
-from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy import URL, Connection, Engine, make_url
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NoSuchModuleError,
+    ProgrammingError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from cadnode.core.errors import DatabaseUnavailable
@@ -27,7 +34,7 @@ class Database:
     def __init__(self, url: str) -> None:
         """Open lazily: nothing is read yet. Raises DatabaseUnavailable for a URL nobody knows."""
         self._url = _parse(url)
-        self._engine = make_engine(self._url)
+        self._engine = _engine(self._url)
         self._writing_engine = self._engine.execution_options(**{WRITES: True})
         # SQLite has one writer at a time and lets the others poll; waiting here is fair and quick.
         single_writer = self._url.get_backend_name() == "sqlite"
@@ -47,6 +54,9 @@ class Database:
 
     def check(self) -> None:
         """Raise DatabaseUnavailable unless the database can be read and has the right schema."""
+        file = database_file(self._url)
+        if file is not None and not file.exists():
+            raise DatabaseUnavailable(f"the database file {file} does not exist: upgrade makes it")
         with self.read() as connection:
             found = MigrationContext.configure(connection).get_current_revision()
         wanted = wanted_version()
@@ -139,6 +149,13 @@ def _parse(url: str) -> URL:
         return make_url(url)
     except ArgumentError as error:
         raise DatabaseUnavailable("the database URL cannot be read") from error
+
+
+def _engine(url: URL) -> Engine:
+    try:
+        return make_engine(url)
+    except (NoSuchModuleError, ModuleNotFoundError) as error:
+        raise DatabaseUnavailable(f"no driver for {url.drivername} is installed") from error
 
 
 def _make_file(url: URL) -> None:
