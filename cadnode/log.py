@@ -6,10 +6,12 @@ and patient identifiers never go in: `_no_patient_data` stops a field that is ca
 
 from __future__ import annotations
 
+import functools
 import logging
+import os
 import sys
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 
@@ -41,7 +43,7 @@ def configure(level: str, style: str) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(_own_stderr())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -55,6 +57,16 @@ def configure(level: str, style: str) -> None:
     # pynetdicom and pydicom print peers' strings and attribute values.
     for library in ("pynetdicom", "pydicom"):
         logging.getLogger(library).setLevel(logging.CRITICAL)
+
+
+@functools.cache
+def _own_stderr() -> TextIO:
+    """A second way to standard error, which stays open while TensorFlow's start is silenced."""
+    try:
+        return os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1, encoding="utf-8")
+    except (OSError, ValueError):
+        # Standard error is no file, as under a test that captures it.
+        return sys.stderr
 
 
 def _no_patient_data(

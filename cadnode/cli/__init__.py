@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from cadnode import __version__
+from cadnode import __version__, log
 from cadnode.cli import analyze, jobs, network, node
 from cadnode.cli.output import problem
 from cadnode.core.errors import CadnodeError
@@ -33,7 +33,8 @@ def _root(
         False, "--version", callback=_print_version, is_eager=True, help="Print the version."
     ),
 ) -> None:
-    pass
+    # The processes say everything as their settings want it; a command says what went wrong.
+    log.configure("error", "console")
 
 
 node.add_to(cli)

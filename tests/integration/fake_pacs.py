@@ -72,7 +72,7 @@ class FakePacs:
         self.behaviour = behaviour or Behaviour()
         self.received: list[ReceivedObject] = []
         self.associations = 0
-        self._begun = 0
+        self.begun = 0
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self._connections: list[socket.socket] = []
@@ -169,7 +169,7 @@ class FakePacs:
                     if _number(elements[0x0100]) == pdus.C_ECHO_RQ:
                         connection.sendall(_response(context_id, elements, pdus.C_ECHO_RSP, 0))
                         continue
-                    number, self._begun = self._begun, self._begun + 1
+                    number, self.begun = self.begun, self.begun + 1
                     continue
                 if self._break_off(connection, number):
                     return
