@@ -195,7 +195,7 @@ class ExamRecords:
         """How many exams there are in each status, zeros included."""
         statement = select(jobs.c.status, func.count()).group_by(jobs.c.status)
         with self._database.read() as connection:
-            found: dict[str, int] = dict(connection.execute(statement).tuples().all())
+            found = {row[0]: row[1] for row in connection.execute(statement)}
         return {status: found.get(status, 0) for status in ExamStatus}
 
     def explain(self, uid: str) -> Sequence[ExplainLine]:

@@ -1,0 +1,232 @@
+"""The spool and the retention on a real disk."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cadnode.core.errors import NotFound, SpoolFull, UnreadableObject
+from cadnode.core.exam import BuiltResult
+from cadnode.core.jobs import ExamStatus
+from cadnode.storage.database import Database, upgrade
+from cadnode.storage.exam_store import SqlExamStore
+from cadnode.storage.retention import purge
+from cadnode.storage.spool import Spool, _place
+from tests.contract.test_exam_store import DAY, T0, new_image, report, statuses
+
+
+def dicom_file(data_set: bytes, sender: bytes = b"MODALITY") -> bytes:
+    # (0002,0016) Source Application Entity Title, VR AE.
+    meta = b"\x02\x00\x16\x00AE" + len(sender).to_bytes(2, "little") + sender
+    group_length = b"\x02\x00\x00\x00UL\x04\x00" + len(meta).to_bytes(4, "little")
+    return bytes(128) + b"DICM" + group_length + meta + data_set
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    return Spool(tmp_path / "data", reserve_bytes=0)
+
+
+def receive(spool: Spool, content: bytes, name: str = "part") -> Path:
+    path = spool.incoming_dir / name
+    path.write_bytes(content)
+    return path
+
+
+def keep(spool: Spool, content: bytes, uid: str = "1.2.3.4"):
+    return spool.keep_image(
+        receive(spool, content), study_instance_uid="1.2.3", sop_instance_uid=uid
+    )
+
+
+def files_of(spool: Spool) -> list[Path]:
+    return [path for path in spool.path_of(".").rglob("*") if path.is_file()]
+
+
+def test_a_kept_image_has_its_bytes_its_size_and_its_hash(spool: Spool):
+    content = dicom_file(b"pixels")
+    kept = keep(spool, content)
+    assert spool.path_of(kept.path).read_bytes() == content
+    assert kept.size == len(content)
+    assert kept.sha256 == hashlib.sha256(b"pixels").hexdigest()
+    assert list(spool.incoming_dir.iterdir()) == []
+
+
+def test_only_its_own_user_reads_the_spool(spool: Spool):
+    kept = spool.path_of(keep(spool, dicom_file(b"pixels")).path)
+    spool.keep_result("1.2.3", BuiltResult("cad", "1.1", "2.25.1", "2.25.2", b"result"))
+    modes = {path.stat().st_mode & 0o777 for path in spool.path_of(".").rglob("*") if path.is_dir()}
+    assert modes == {0o700}
+    assert {path.stat().st_mode & 0o777 for path in files_of(spool)} == {0o600}
+    assert kept in files_of(spool)
+
+
+def test_the_same_object_from_another_sender_is_the_same_file(spool: Spool):
+    first = keep(spool, dicom_file(b"pixels"))
+    again = keep(spool, dicom_file(b"pixels", sender=b"ARCHIVE1"))
+    assert (again.path, again.sha256, again.size) == (first.path, first.sha256, first.size)
+    assert len(files_of(spool)) == 1
+
+
+def test_other_bytes_under_one_uid_get_a_file_of_their_own(spool: Spool):
+    first, other = keep(spool, dicom_file(b"pixels")), keep(spool, dicom_file(b"others"))
+    assert first.path != other.path
+    spool.remove(other.path)
+    assert spool.path_of(first.path).exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"short",
+        bytes(300),
+        bytes(128) + b"DICM" + b"\x08\x00\x05\x00CS\x04\x00ISO ",
+        dicom_file(b"")[:-3],
+    ],
+)
+def test_a_file_without_its_meta_information_is_unreadable(spool: Spool, content: bytes):
+    with pytest.raises(UnreadableObject):
+        keep(spool, content)
+
+
+@pytest.mark.parametrize(
+    "uid", ["../../escape", "/etc/passwd", "a" * 300, "1.2\n3", "", "..", "1.2.3\x00", "\u0661.2"]
+)
+def test_a_strangers_uid_never_becomes_a_path(spool: Spool, uid: str):
+    kept = spool.path_of(keep(spool, dicom_file(b"pixels"), uid).path)
+    assert kept.is_relative_to(spool.path_of("images"))
+    assert kept.parent.parent == spool.path_of("images")
+
+
+@given(uid=st.text(max_size=80))
+def test_any_uid_gives_one_plain_name(uid: str):
+    folder, shard, name = _place("images", uid, uid, "f" * 64).split("/")
+    assert (folder, len(shard)) == ("images", 2)
+    assert name.endswith("-ffffffffffffffff.dcm")
+    assert name.isascii()
+    assert name.isprintable()
+    assert len(name) <= 85
+
+
+@pytest.mark.parametrize("path", ["../outside", "/etc/passwd", "images/../../outside"])
+def test_a_path_out_of_the_data_directory_is_refused(spool: Spool, path: str):
+    with pytest.raises(NotFound):
+        spool.path_of(path)
+    with pytest.raises(NotFound):
+        spool.remove(path)
+
+
+def test_a_result_written_twice_is_one_file(spool: Spool):
+    built = BuiltResult("cad", "1.1", "2.25.1", "2.25.2", b"result")
+    first, again = spool.keep_result("1.2.3", built), spool.keep_result("1.2.3", built)
+    assert first == again
+    assert (first.size, first.sha256) == (6, hashlib.sha256(b"result").hexdigest())
+    assert [path.read_bytes() for path in files_of(spool)] == [b"result"]
+
+
+def test_a_disk_that_is_full_is_told_apart_and_leaves_nothing_half(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+):
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("cadnode.storage.spool.os.fsync", full)
+    with pytest.raises(SpoolFull, match="the data disk is full"):
+        spool.keep_result("1.2.3", BuiltResult("cad", "1.1", "2.25.1", "2.25.2", b"result"))
+    assert files_of(spool) == []
+    with pytest.raises(SpoolFull):
+        keep(spool, dicom_file(b"pixels"))
+    assert [path.parent for path in files_of(spool)] == [spool.incoming_dir]
+
+
+def test_room_is_what_is_left_above_the_reserve(spool: Spool, tmp_path: Path):
+    assert spool.has_room(1)
+    spool.check_room(1)
+    greedy = Spool(tmp_path / "data", reserve_bytes=1 << 62)
+    assert not greedy.has_room()
+    with pytest.raises(SpoolFull):
+        greedy.check_room()
+    assert not spool.has_room(1 << 62)
+
+
+def test_what_a_dead_receiver_had_not_finished_is_swept(spool: Spool):
+    kept = keep(spool, dicom_file(b"pixels"))
+    receive(spool, b"half", "a")
+    receive(spool, b"hal", "b")
+    assert spool.sweep_incoming() == 2
+    assert spool.sweep_incoming() == 0
+    assert files_of(spool) == [spool.path_of(kept.path)]
+
+
+def test_removing_what_is_gone_does_no_harm(spool: Spool):
+    kept = keep(spool, dicom_file(b"pixels"))
+    spool.remove(kept.path)
+    spool.remove(kept.path)
+    assert files_of(spool) == []
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqlExamStore]:
+    upgrade(f"sqlite:///{tmp_path / 'jobs.db'}")
+    database = Database(f"sqlite:///{tmp_path / 'jobs.db'}")
+    yield SqlExamStore(database)
+    database.close()
+
+
+def touch(spool: Spool, number: int) -> Path:
+    path = spool.path_of(new_image(number).path)
+    path.write_bytes(b"image")
+    return path
+
+
+class Interrupted(Exception):
+    pass
+
+
+def test_the_purge_deletes_files_of_every_revision_and_keeps_the_rows(
+    spool: Spool, store: SqlExamStore
+):
+    for number in (1, 2):
+        touch(spool, number)
+        store.accept(new_image(number), now=T0)
+        report(store)
+    assert purge(store, spool, keep=DAY, now=T0 + DAY) == 0
+    assert purge(store, spool, keep=DAY, now=T0 + DAY + timedelta(seconds=1)) == 2
+    assert statuses(store) == [ExamStatus.PURGED, ExamStatus.PURGED]
+    assert files_of(spool) == []
+
+
+def test_the_purge_keeps_to_its_limit(spool: Spool, store: SqlExamStore):
+    for number in (1, 2, 3):
+        store.accept(new_image(1, f"1.{number}"), now=T0)
+        report(store)
+    assert purge(store, spool, keep=DAY, now=T0 + 2 * DAY, limit=2) == 2
+    assert purge(store, spool, keep=DAY, now=T0 + 2 * DAY, limit=2) == 1
+
+
+def test_a_purge_that_died_in_between_is_finished_by_the_next(
+    spool: Spool, store: SqlExamStore, monkeypatch: pytest.MonkeyPatch
+):
+    image = touch(spool, 1)
+    store.accept(new_image(1), now=T0)
+    report(store)
+
+    def die(exam_id: int, *, now: object) -> None:
+        raise Interrupted
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "mark_purged", die)
+        with pytest.raises(Interrupted):
+            purge(store, spool, keep=DAY, now=T0 + 2 * DAY)
+    assert not image.exists()
+    assert statuses(store) == [ExamStatus.DELIVERED]
+    assert purge(store, spool, keep=DAY, now=T0 + 2 * DAY) == 1
+    assert statuses(store) == [ExamStatus.PURGED]
