@@ -214,7 +214,7 @@ TestTwoStores = TwoStores.TestCase
 TestTwoStores.settings = settings(
     # Shrinking a failure takes minutes and the steps printed are plain enough without it.
     phases=[Phase.generate],
-    max_examples=12,
+    max_examples=10,
     stateful_step_count=40,
     deadline=None,
     database=None,

@@ -255,6 +255,9 @@ class TestRetry:
     def test_a_rejection_for_good_is_final(self, cause: SendCause):
         assert verdict(cause) == (Verdict.GIVE_UP, "E602")
 
+    def test_a_result_file_that_is_gone_is_not_looked_for_again(self):
+        assert verdict(SendCause.FILE_LOST) == (Verdict.GIVE_UP, "E703")
+
     @pytest.mark.parametrize(
         "cause",
         [
