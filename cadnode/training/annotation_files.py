@@ -1,0 +1,78 @@
+"""Annotations as sites have them: a CSV of outlines, masks as pictures."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.spatial import ConvexHull, QhullError
+
+from cadnode.core.annotations import Annotation
+from cadnode.core.errors import ConfigError
+from cadnode.training.image_files import read_picture
+
+COLUMNS = ("sop_instance_uid", "shape", "points")
+
+
+def read_csv(path: Path) -> dict[str, tuple[Annotation, ...]]:
+    """By SOP Instance UID; an image with an empty shape is there with no annotation (normal).
+
+    Columns `sop_instance_uid`, `shape` (`circle`, `polygon` or empty) and `points`: numbers with
+    blanks between them, `column row radius` of a circle, `column row column row ...` of a polygon,
+    in pixels of the image as received. Raises ConfigError with the line.
+    """
+    found: dict[str, list[Annotation]] = {}
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        if not set(COLUMNS) <= set(reader.fieldnames or ()):
+            raise ConfigError(f"{path}: the columns are {', '.join(COLUMNS)}")
+        for row in reader:
+            kept = found.setdefault((row["sop_instance_uid"] or "").strip(), [])
+            try:
+                kept.extend(_parsed((row["shape"] or "").strip().lower(), row["points"] or ""))
+            except ValueError as error:
+                raise ConfigError(f"{path}, line {reader.line_num}: {error}") from error
+    return {uid: tuple(annotations) for uid, annotations in found.items()}
+
+
+def read_mask(path: Path) -> tuple[Annotation, ...]:
+    """One polygon (convex hull) for each connected region of a mask picture."""
+    return from_mask(read_picture(path) > 0.5)
+
+
+def from_mask(mask: NDArray[np.bool_]) -> tuple[Annotation, ...]:
+    """One polygon (convex hull) for each connected region."""
+    labels, _ = ndimage.label(mask)
+    return tuple(
+        _hull(
+            np.argwhere(labels[window] == index + 1)[:, ::-1] + (window[1].start, window[0].start)
+        )
+        for index, window in enumerate(ndimage.find_objects(labels))
+    )
+
+
+def _parsed(shape: str, points: str) -> Iterator[Annotation]:
+    numbers = [float(word) for word in points.replace(";", " ").split()]
+    if shape == "circle":
+        if len(numbers) != 3 or numbers[2] <= 0:
+            raise ValueError("a circle has column, row and a radius above 0")
+        yield Annotation(((numbers[0], numbers[1]),), numbers[2])
+    elif shape == "polygon":
+        if len(numbers) < 6 or len(numbers) % 2:
+            raise ValueError("a polygon has three or more pairs of column and row")
+        yield Annotation(tuple(zip(numbers[::2], numbers[1::2], strict=True)))
+    elif shape:
+        raise ValueError(f"no shape is called {shape}")
+
+
+def _hull(pixels: NDArray[np.intp]) -> Annotation:
+    corners = np.concatenate([pixels + offset for offset in ((0, 0), (0, 1), (1, 0), (1, 1))])
+    try:
+        hull = corners[ConvexHull(corners).vertices]
+    except QhullError as error:
+        raise ConfigError(f"a region of the mask has no outline: {error}") from error
+    return Annotation(tuple((float(column), float(row)) for column, row in hull))

@@ -1,0 +1,242 @@
+"""Trains the network on a patch cache; a killed run goes on where it was."""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from cadnode.core.errors import ConfigError
+from cadnode.training.batches import Batches
+from cadnode.training.labels import UNKNOWN, YES
+from cadnode.training.losses import cell_loss, patch_loss
+from cadnode.training.metrics import auc
+from cadnode.training.network import build, load_weights, start_from, weights_of
+from cadnode.training.options import FitOptions
+from cadnode.training.patch_cache import PatchCache
+from cadnode.training.split import split_patches
+
+STATE = "state.npz"
+HISTORY = "history.csv"
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """What one epoch came to."""
+
+    epoch: int
+    seconds: float
+    learning_rate: float
+    loss: float
+    patch_loss: float
+    validation_loss: float
+    validation_accuracy: float
+    validation_auc: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FitResult:
+    """A trained network."""
+
+    weights: dict[str, NDArray[np.float32]]
+    history: tuple[Epoch, ...]
+    training: NDArray[np.intp]
+    validation: NDArray[np.intp]
+    """Indices into the cache."""
+
+
+StepProgress = Callable[[int, int, float], None]
+"""Called with (batches done, batches in all, mean loss of the epoch so far)."""
+
+
+def fit(
+    cache: PatchCache,
+    run: Path,
+    options: FitOptions,
+    *,
+    progress: StepProgress = lambda done, total, loss: None,
+    held_out: NDArray[np.intp] | None = None,
+) -> FitResult:
+    """Train by `options`; `run` keeps the state after each epoch and `history.csv`.
+
+    Called again with the same cache, folder and options it continues after the last finished
+    epoch. `held_out` names the validation patches instead of a drawn split. Raises ConfigError
+    when the folder holds a run with other options.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    _same_options(run, options)
+    training, validation = _split(cache, options, held_out)
+    keras.utils.set_random_seed(options.seed)
+    model = _network(options)
+    optimizer = keras.optimizers.Adam(
+        options.learning_rate, use_ema=options.average > 0, ema_momentum=options.average or 0.99
+    )
+    model.compile(
+        optimizer=optimizer,
+        loss={"patch": patch_loss, "cells": cell_loss},
+        loss_weights={"patch": 1.0, "cells": options.cells_weight},
+        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
+    )
+    optimizer.build(model.trainable_variables)
+    batches = Batches(
+        cache,
+        training,
+        options.batch,
+        options.side,
+        options.augment,
+        options.seed,
+        options.steps_per_epoch,
+    )
+    history = _restore(run, model)
+    total = options.epochs * batches.per_epoch()
+    for number in range(len(history), options.epochs):
+        began = time.monotonic()
+        losses = _one_epoch(model, batches, number, total, options, progress)
+        measured = _measure(model, cache, validation, options.side)
+        history.append(
+            Epoch(
+                number + 1,
+                time.monotonic() - began,
+                _rate(options, (number + 1) * batches.per_epoch(), total),
+                *losses,
+                *measured,
+            )
+        )
+        _keep(run, model, history)
+    if options.average > 0:
+        optimizer.finalize_variable_values(model.trainable_variables)
+    return FitResult(weights_of(model), tuple(history), training, validation)
+
+
+def logits(model: keras.Model, images: NDArray[np.uint8], batch: int = 16) -> NDArray[np.float32]:
+    """The patch logit of each image (n, side, side)."""
+    found = [
+        keras.ops.convert_to_numpy(
+            model(images[at : at + batch].astype(np.float32)[..., None], training=False)["patch"]
+        )[:, 0]
+        for at in range(0, len(images), batch)
+    ]
+    return np.concatenate(found) if found else np.empty(0, np.float32)
+
+
+def read_history(run: Path) -> list[Epoch]:
+    """The epochs that are done."""
+    path = run / HISTORY
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [
+            Epoch(int(row["epoch"]), **{key: float(row[key]) for key in row if key != "epoch"})
+            for row in csv.DictReader(file)
+        ]
+
+
+def _same_options(run: Path, options: FitOptions) -> None:
+    path = run / "options.json"
+    text = json.dumps(options.as_settings(), indent=1, sort_keys=True)
+    if path.exists() and path.read_text("utf-8") != text:
+        raise ConfigError(f"{run} holds a run with other options; take another folder")
+    path.write_text(text, "utf-8")
+
+
+def _split(
+    cache: PatchCache, options: FitOptions, held_out: NDArray[np.intp] | None
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    known = np.flatnonzero(np.asarray(cache.labels)[: len(cache)] != UNKNOWN)
+    if held_out is not None:
+        return np.setdiff1d(known, held_out), np.intersect1d(known, held_out)
+    patients = [str(cache.rows[index]["patient"]) for index in known]
+    first, second = split_patches(
+        patients, share=options.validation_share, split=options.split, seed=options.seed
+    )
+    return known[first], known[second]
+
+
+def _network(options: FitOptions) -> keras.Model:
+    model = build(frozen_layers=options.frozen_layers)
+    if options.starting_weights is not None:
+        with np.load(options.starting_weights) as arrays:
+            start = dict(arrays)
+        if "patch/kernel" in start:
+            load_weights(model, start)
+        else:
+            start_from(model, start)
+    return model
+
+
+def _rate(options: FitOptions, step: int, total: int) -> float:
+    if options.schedule == "constant":
+        return options.learning_rate
+    return options.learning_rate * (0.03 + 0.97 * 0.5 * (1 + float(np.cos(np.pi * step / total))))
+
+
+def _one_epoch(
+    model: keras.Model,
+    batches: Batches,
+    number: int,
+    total: int,
+    options: FitOptions,
+    progress: StepProgress,
+) -> tuple[float, float]:
+    sums = np.zeros(2)
+    chosen = batches.epoch(number)
+    for step, indices in enumerate(chosen):
+        done = number * len(chosen) + step
+        model.optimizer.learning_rate.assign(_rate(options, done, total))
+        images, targets = batches.load(indices, number, step)
+        logs: dict[str, Any] = model.train_on_batch(images, targets, return_dict=True)
+        if not np.isfinite(logs["loss"]):
+            raise ConfigError("the loss is no number any more; take a smaller learning rate")
+        # Keras gives running means over the calls since the last reset.
+        sums = np.array([float(logs["loss"]), float(logs.get("patch_loss", logs["loss"]))])
+        progress(done + 1, total, float(sums[0]))
+    model.reset_metrics()
+    return float(sums[0]), float(sums[1])
+
+
+def _measure(
+    model: keras.Model, cache: PatchCache, validation: NDArray[np.intp], side: int
+) -> tuple[float, float, float]:
+    """Loss, accuracy at 0.5, and AUC on whole patches."""
+    if not len(validation):
+        return float("nan"), float("nan"), float("nan")
+    truth = np.asarray(cache.labels)[validation] == YES
+    score = logits(model, np.asarray(cache.patches[validation])).astype(np.float64)
+    loss = np.mean(np.logaddexp(0, score) - truth * score)
+    return float(loss), float(np.mean((score > 0) == truth)), auc(truth, score)
+
+
+def _keep(run: Path, model: keras.Model, history: list[Epoch]) -> None:
+    variables = [*model.variables, *model.optimizer.variables]
+    arrays = {
+        f"v{index}": keras.ops.convert_to_numpy(variable)
+        for index, variable in enumerate(variables)
+    }
+    aside = run / "state.part.npz"
+    np.savez(aside, epochs=np.array(len(history)), **arrays)
+    aside.replace(run / STATE)
+    part = run / "history.part"
+    with part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(asdict(history[0])))
+        writer.writeheader()
+        writer.writerows(asdict(epoch) for epoch in history)
+    part.replace(run / HISTORY)
+
+
+def _restore(run: Path, model: keras.Model) -> list[Epoch]:
+    path = run / STATE
+    if not path.exists():
+        return []
+    with np.load(path) as arrays:
+        for index, variable in enumerate([*model.variables, *model.optimizer.variables]):
+            variable.assign(arrays[f"v{index}"])
+        done = int(arrays["epochs"])
+    return read_history(run)[:done]

@@ -1,0 +1,77 @@
+"""The mini-MIAS set (Suckling et al. 1994): 322 films at 200 um with `Info.txt`.
+
+For research only; it is measured on, never trained on, for the bundle we ship.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cadnode.core.annotations import Annotation, Case
+from cadnode.core.errors import ConfigError
+from cadnode.core.mammogram import Laterality
+from cadnode.training.image_files import as_mammogram, read_picture
+
+PITCH_MM = 0.2
+_TISSUE = {"F": "fatty", "G": "fatty-glandular", "D": "dense-glandular"}
+
+
+@dataclass(frozen=True, slots=True)
+class Film:
+    """What `Info.txt` says of one film."""
+
+    name: str
+    tissue: str
+    kinds: tuple[str, ...]
+    """`NORM`, `CALC`, `CIRC`, ..."""
+    clusters: tuple[tuple[float, float, float], ...]
+    """(x, y, radius) in pixels, y from the bottom."""
+    everywhere: bool
+    """Calcifications without a place."""
+
+    @property
+    def patient(self) -> str:
+        """Odd and even neighbours are the right and left films of one patient."""
+        return f"mias{(int(self.name[3:]) + 1) // 2:03}"
+
+
+def read_info(path: Path) -> list[Film]:
+    """Every film of `Info.txt`, in order. Raises ConfigError where it is not that file."""
+    rows: dict[str, list[list[str]]] = {}
+    for line in path.read_text("latin-1").splitlines():
+        words = line.split()
+        if words and words[0].startswith("mdb") and len(words) >= 3:
+            rows.setdefault(words[0], []).append(words[1:])
+    if not rows:
+        raise ConfigError(f"{path} names no film")
+    films = []
+    for name, facts in rows.items():
+        calcified = [words for words in facts if words[1] == "CALC"]
+        placed = [words for words in calcified if len(words) >= 6 and words[3].isdecimal()]
+        films.append(
+            Film(
+                name,
+                _TISSUE.get(facts[0][0], facts[0][0]),
+                tuple(words[1] for words in facts),
+                tuple((float(words[3]), float(words[4]), float(words[5])) for words in placed),
+                len(placed) < len(calcified),
+            )
+        )
+    return films
+
+
+def cases(folder: Path, films: list[Film]) -> Iterator[Case]:
+    """The films as cases, read one at a time."""
+    for film in films:
+        pixels = read_picture(folder / f"{film.name}.png")
+        rows = pixels.shape[0]
+        side = Laterality.LEFT if int(film.name[3:]) % 2 == 0 else Laterality.RIGHT
+        yield Case(
+            as_mammogram(pixels, name=film.name, pitch_mm=PITCH_MM, laterality=side),
+            film.patient,
+            tuple(Annotation(((x, rows - y),), radius) for x, y, radius in film.clusters),
+            complete=not film.everywhere,
+            groups=(("tissue", film.tissue),),
+        )

@@ -1,0 +1,103 @@
+"""Fills a patch cache from the simulator: half calcifications, half normal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cadnode.core.grid import cut
+from cadnode.training.labels import NO, YES, PatchLabel, label_patch
+from cadnode.training.patch_cache import PatchCache
+from cadnode.training.simulator import (
+    Background,
+    SimulatedView,
+    SimulatorSettings,
+    simulate,
+    synthetic_background,
+)
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total)."""
+PER_VIEW = 48
+"""Patches taken from one simulated view at most."""
+
+
+def fill(
+    cache: PatchCache,
+    backgrounds: Sequence[Background],
+    settings: SimulatorSettings,
+    *,
+    count: int,
+    seed: int,
+    progress: Progress = lambda done, total: None,
+) -> None:
+    """Append simulated patches until the cache holds `count`; picks up where it was left.
+
+    View number n is drawn from (seed, n), so that a resumed cache equals an uninterrupted one
+    from its last saved view on.
+    """
+    number = int(str(cache.rows[-1]["view"])) + 1 if cache.rows else 0
+    while len(cache) < count:
+        rng = np.random.default_rng((seed, number))
+        if rng.random() < settings.synthetic_share:
+            background = synthetic_background(rng, settings.pitch_mm)
+        else:
+            background = backgrounds[int(rng.integers(len(backgrounds)))]
+        view = simulate(background, rng, settings)
+        for origin, label in _chosen(view, rng, cache):
+            if len(cache) >= count:
+                break
+            patch = cut(view.grey, np.array([origin], np.intp), cache.patches.shape[1])[0]
+            lesion = view.clusters[label.lesion] if label.lesion >= 0 else None
+            cache.append(
+                patch,
+                label.patch,
+                label.cells,
+                {
+                    "view": number,
+                    "patient": view.patient,
+                    "morphology": lesion.morphology if lesion else "",
+                    "contrast": round(lesion.contrast, 2) if lesion else 0.0,
+                    "diameter_mm": round(lesion.median_diameter, 3) if lesion else 0.0,
+                },
+            )
+        number += 1
+        if number % 10 == 0 or len(cache) >= count:
+            cache.save()
+        progress(len(cache), count)
+
+
+def _chosen(
+    view: SimulatedView, rng: np.random.Generator, cache: PatchCache
+) -> list[tuple[tuple[int, int], PatchLabel]]:
+    size, cells = cache.patches.shape[1], cache.cells.shape[1]
+    rows, columns = view.grey.shape
+    if rows < size or columns < size:
+        return []
+    found: dict[int, list[tuple[tuple[int, int], PatchLabel]]] = {YES: [], NO: []}
+    half = PER_VIEW // 2
+
+    def offer(center: NDArray[np.float64], wanted: int) -> None:
+        top = int(np.clip(center[0] - size / 2, 0, rows - size))
+        left = int(np.clip(center[1] - size / 2, 0, columns - size))
+        if view.breast[top : top + size, left : left + size].mean() < 0.15:
+            return
+        label = label_patch(view, top, left, size, cells)
+        if label.patch == wanted and len(found[wanted]) < half:
+            found[wanted].append(((top, left), label))
+
+    if len(view.centers):
+        per_cluster = [np.flatnonzero(view.owners == owner) for owner in np.unique(view.owners)]
+        for _ in range(2 * half):
+            members = per_cluster[int(rng.integers(len(per_cluster)))]
+            center = view.centers[int(rng.choice(members))]
+            offer(center + rng.uniform(-0.45, 0.45, 2) * size, YES)
+    inside = np.argwhere(view.breast[::4, ::4]) * 4.0
+    wanted_no = max(8, len(found[YES]))
+    for _ in range(3 * half):
+        if len(found[NO]) >= wanted_no:
+            break
+        offer(inside[int(rng.integers(len(inside)))] + rng.uniform(-0.3, 0.3, 2) * size, NO)
+    return found[YES] + found[NO]

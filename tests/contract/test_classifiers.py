@@ -1,0 +1,157 @@
+"""Every `Classifier`: same answer twice, in any batch, in range. The bundle we ship too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.contract.fake_classifier import FakeClassifier
+
+from cadnode.core.errors import ModelUnfit
+from cadnode.core.ports import Classifier
+from cadnode.inference.bundle import Bundle, find_bundle, list_bundles, load_bundle, verify_golden
+from cadnode.inference.runtime import load_classifier
+
+MODELS = Path(__file__).parents[2] / "models"
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Bundle:
+    return find_bundle(MODELS, "calc-resnet50")
+
+
+@pytest.fixture(scope="module")
+def keras_classifier(shipped: Bundle) -> Classifier:
+    return load_classifier(shipped)
+
+
+@pytest.fixture(params=["fake", "keras"])
+def classifier(request: pytest.FixtureRequest) -> Iterator[Classifier]:
+    if request.param == "fake":
+        yield FakeClassifier()
+    else:
+        yield request.getfixturevalue("keras_classifier")
+
+
+def some_patches(classifier: Classifier, count: int) -> np.ndarray:
+    size = classifier.spec.patch_size
+    rng = np.random.default_rng(4)
+    return rng.uniform(40, 220, (count, size, size)).astype(np.float32)
+
+
+def test_scores_and_maps_have_the_shapes_the_spec_promises(classifier: Classifier) -> None:
+    scores = classifier.classify(some_patches(classifier, 3))
+    cells = classifier.spec.map_size
+    assert scores.probability.shape == (3,)
+    assert scores.maps.shape == (3, cells, cells)
+    for values in (scores.probability, scores.maps):
+        assert values.dtype == np.float32
+        assert values.min() >= 0
+        assert values.max() <= 1
+
+
+def test_the_same_patches_get_the_same_scores_twice(classifier: Classifier) -> None:
+    patches = some_patches(classifier, 2)
+    first, second = classifier.classify(patches), classifier.classify(patches)
+    np.testing.assert_array_equal(first.probability, second.probability)
+    np.testing.assert_array_equal(first.maps, second.maps)
+
+
+def test_the_size_of_the_batch_does_not_change_a_score(classifier: Classifier) -> None:
+    patches = some_patches(classifier, 6)
+    together = classifier.classify(patches)
+    for index in (0, 5):
+        alone = classifier.classify(patches[index : index + 1])
+        np.testing.assert_allclose(alone.probability[0], together.probability[index], atol=1e-4)
+        np.testing.assert_allclose(alone.maps[0], together.maps[index], atol=1e-4)
+
+
+def test_no_patches_get_no_scores(classifier: Classifier) -> None:
+    scores = classifier.classify(some_patches(classifier, 0))
+    assert len(scores.probability) == 0
+    assert len(scores.maps) == 0
+
+
+def test_the_shipped_bundle_gives_its_golden_scores(
+    shipped: Bundle, keras_classifier: Classifier
+) -> None:
+    assert verify_golden(shipped, keras_classifier) < 1e-3
+    expected = shipped.golden()[1]
+    assert expected[: len(expected) // 2].min() > expected[len(expected) // 2 :].max()
+
+
+def test_the_golden_check_notices_a_model_that_scores_otherwise(shipped: Bundle) -> None:
+    with pytest.raises(ModelUnfit, match="golden score is off"):
+        verify_golden(shipped, FakeClassifier())
+
+
+def test_the_shipped_bundle_fits_a_small_repository(shipped: Bundle) -> None:
+    assert sum(path.stat().st_size for path in shipped.folder.iterdir()) < 60_000_000
+
+
+def test_patches_of_another_size_are_refused(keras_classifier: Classifier) -> None:
+    with pytest.raises(ModelUnfit, match="the model takes 224"):
+        keras_classifier.classify(np.zeros((1, 100, 100), np.float32))
+
+
+def copy_of(bundle: Bundle, folder: Path) -> Path:
+    for path in bundle.folder.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    return folder
+
+
+def test_an_altered_weights_file_makes_the_bundle_unfit(shipped: Bundle, tmp_path: Path) -> None:
+    folder = copy_of(shipped, tmp_path)
+    weights = folder / shipped.weights[0].name
+    content = bytearray(weights.read_bytes())
+    content[len(content) // 2] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(ModelUnfit, match="not the file this bundle was made with"):
+        load_bundle(folder)
+
+
+def test_a_missing_file_makes_the_bundle_unfit(shipped: Bundle, tmp_path: Path) -> None:
+    folder = copy_of(shipped, tmp_path)
+    (folder / "golden.npz").unlink()
+    with pytest.raises(ModelUnfit, match="golden.npz is missing"):
+        load_bundle(folder)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ('architecture = "resnet50-grey"', 'architecture = "vit"', "cannot run vit"),
+        ('normalisation = "local-contrast"', 'normalisation = "none"', "no normalisation"),
+        ("thresholds = [", "thresholds = [0.01, ", "do not hold together"),
+        ("patch_size = 224", "", "patch_size"),
+    ],
+)
+def test_a_manifest_that_asks_for_what_we_have_not_got_is_refused(
+    shipped: Bundle, tmp_path: Path, old: str, new: str, why: str
+) -> None:
+    folder = copy_of(shipped, tmp_path)
+    manifest = folder / "manifest.toml"
+    text = manifest.read_text("utf-8")
+    assert old in text
+    manifest.write_text(text.replace(old, new), "utf-8")
+    with pytest.raises(ModelUnfit, match=why):
+        load_bundle(folder)
+
+
+def test_the_latest_version_is_the_highest_not_the_last_by_name(tmp_path: Path) -> None:
+    for version in ("0.9.0", "0.10.0", "0.2.0"):
+        (tmp_path / "m" / version).mkdir(parents=True)
+        (tmp_path / "m" / version / "manifest.toml").write_text("", "utf-8")
+    assert [version for _, version in list_bundles(tmp_path)] == ["0.2.0", "0.9.0", "0.10.0"]
+
+
+def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelUnfit, match="no model calc-resnet50"):
+        find_bundle(tmp_path, "calc-resnet50")
+
+
+def test_a_version_that_is_not_there_is_told_with_those_that_are() -> None:
+    with pytest.raises(ModelUnfit, match=r"no version 99\.0 of model calc-resnet50; there are"):
+        find_bundle(MODELS, "calc-resnet50", "99.0")
