@@ -17,8 +17,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.multival import MultiValue
-from pynetdicom import evt
-from pynetdicom._globals import ALL_TRANSFER_SYNTAXES
+from pynetdicom import ALL_TRANSFER_SYNTAXES, evt
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.events import Event
 from pynetdicom.presentation import AllStoragePresentationContexts

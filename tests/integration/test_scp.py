@@ -403,6 +403,8 @@ def test_stopping_lets_a_running_store_finish(node: Receiver) -> None:
         inside.wait(10)
         stopping = threading.Thread(target=node.scp.stop)
         stopping.start()
+        stopping.join(0.5)
+        assert stopping.is_alive()
         go_on.set()
         sending.join(10)
         stopping.join(15)
