@@ -154,10 +154,11 @@ def sr_document(
 ) -> SOPClass:
     """The finished object: `content` is the root content item with its tree.
 
-    Patient and study are those of the first readable image, in its words whatever its character
+    Patient and study are those of the first analyzed image (if none was, of the first readable
+    one), in its words whatever its character
     set. Times are `report.created_at` in the offset of that image, or in the site's time zone.
     """
-    first = next(source.header for source in sources if source.readable)
+    first = _best(sources)
     created = report.created_at.astimezone(_time_zone(first) or equipment.time_zone)
     document = SOPClass(
         study_instance_uid=report.study_instance_uid,
@@ -211,8 +212,13 @@ def file_bytes(document: Dataset) -> bytes:
 
 def from_bytes(content: bytes) -> Dataset:
     """The object that a DICOM file holds."""
-    with BytesIO(content) as buffer:
-        return dcmread(buffer)
+    return dcmread(BytesIO(content))
+
+
+def _best(sources: Sequence[SourceImage]) -> Dataset:
+    # The header of a failed image may be cut short.
+    readable = [source for source in sources if source.readable]
+    return next((one for one in readable if one.analyzed), readable[0]).header
 
 
 def _write_times(document: Dataset, created: datetime) -> None:
