@@ -13,7 +13,7 @@ from cadnode.core.findings import Finding
 from cadnode.core.jobs import ANALYSIS_LANE, FINISHED, Exam, ExamStatus, Problem
 from cadnode.core.mammogram import ImageHeader
 from cadnode.core.reasons import Reason
-from cadnode.storage.database import Database
+from cadnode.storage.database import StorePart
 from cadnode.storage.rows import (
     AnyRow,
     check_move,
@@ -28,11 +28,8 @@ from cadnode.storage.tables import findings, images, jobs
 _CLOSING = frozenset({ExamStatus.ANALYZED, ExamStatus.SKIPPED})
 
 
-class Analysis:
+class Analysis(StorePart):
     """The part of the exam store that workers with a model use."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def claim_exam(self, owner: str, *, now: datetime, lease: timedelta) -> Exam | None:
         """See ExamStore.claim_exam."""

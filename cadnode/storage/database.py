@@ -100,6 +100,13 @@ class Database:
             raise DatabaseUnavailable(f"the database {self.name} is busy") from error
 
 
+class StorePart:
+    """What the parts of the exam store have in common: the database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+
 def upgrade(url: str) -> None:
     """Bring the database to the schema this program needs, making a SQLite file where none is.
 

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, func, literal, sel
 from cadnode.core.errors import LeaseLost, NotFound
 from cadnode.core.jobs import Delivery, DeliveryStatus
 from cadnode.core.retry import Decision, SendOutcome, Verdict
-from cadnode.storage.database import Database
+from cadnode.storage.database import StorePart
 from cadnode.storage.reporting import settle
 from cadnode.storage.rows import AnyRow, free_delivery, job_row, log_event, stored_result
 from cadnode.storage.tables import UtcDateTime, deliveries, results
@@ -22,11 +22,8 @@ _ENDED = {
 }
 
 
-class Delivering:
+class Delivering(StorePart):
     """The part of the exam store that senders use."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def claim_deliveries(
         self, destination: str, owner: str, *, now: datetime, lease: timedelta, limit: int

@@ -11,7 +11,7 @@ from cadnode.core.errors import IllegalMove
 from cadnode.core.exam import ImageState
 from cadnode.core.jobs import DeliveryStatus, ExamStatus
 from cadnode.core.reasons import Reason
-from cadnode.storage.database import Database
+from cadnode.storage.database import StorePart
 from cadnode.storage.rows import AnyRow, check_move, job_row, log_event
 from cadnode.storage.tables import deliveries, images, jobs, results
 
@@ -24,11 +24,8 @@ _PURGEABLE = (
 )
 
 
-class Persons:
+class Persons(StorePart):
     """The part of the exam store for what a person decides, and for housekeeping."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def retry(self, exam_id: int, *, by: str, now: datetime) -> ExamStatus:
         """See ExamStore.retry.

@@ -9,18 +9,15 @@ from sqlalchemy.exc import IntegrityError
 
 from cadnode.core.errors import DatabaseUnavailable, InstanceConflict
 from cadnode.core.jobs import Acceptance, ExamStatus, NewImage
-from cadnode.storage.database import Database
+from cadnode.storage.database import StorePart
 from cadnode.storage.rows import AnyRow, log_event
 from cadnode.storage.tables import images, jobs
 
 _ACTOR = "receiver"
 
 
-class Receiving:
+class Receiving(StorePart):
     """The part of the exam store that takes images in."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def accept(self, image: NewImage, *, now: datetime) -> Acceptance:
         """See ExamStore.accept. Raises DatabaseUnavailable."""

@@ -18,16 +18,13 @@ from cadnode.core.jobs import (
     StoredResult,
     status_after_deliveries,
 )
-from cadnode.storage.database import Database
+from cadnode.storage.database import StorePart
 from cadnode.storage.rows import AnyRow, check_move, free_delivery, held_row, log_event
 from cadnode.storage.tables import deliveries, jobs, results
 
 
-class Reporting:
+class Reporting(StorePart):
     """The part of the exam store that writes down results and withdraws superseded ones."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def supersede(self, exam: Exam, *, now: datetime) -> Sequence[DocumentReference]:
         """See ExamStore.supersede.

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, insert, or_, select
 
 from cadnode.core.errors import IllegalMove, LeaseLost, NotFound
 from cadnode.core.exam import ExamImage, ImageState
@@ -143,12 +143,6 @@ def stored_result(row: AnyRow) -> StoredResult:
         sha256=row.sha256,
         size=row.size,
     )
-
-
-def image_count(connection: Connection, exam_id: int) -> int:
-    """How many images arrived in an exam."""
-    statement = select(func.count()).where(images.c.job_id == exam_id)
-    return connection.execute(statement).scalar_one()
 
 
 def free_delivery(now: datetime) -> ColumnElement[bool]:
