@@ -202,7 +202,11 @@ def read_code(item: Dataset) -> Code | None:
 
 def same_code(code: Code | None, other: Code) -> bool:
     """True when both name the same concept, whichever SNOMED edition they are written in."""
-    return code is not None and bool(code == other)
+    if code is None:
+        return False
+    if "SRT" in (code.scheme_designator, other.scheme_designator):
+        return bool(code == other)
+    return (code.value, code.scheme_designator) == (other.value, other.scheme_designator)
 
 
 def member(code: Code | None, group: Iterable[Code]) -> Code | None:

@@ -21,6 +21,8 @@ class Item:
     dataset: Dataset
     path: Path
     """1-based positions from the root, which is (1,)."""
+    name: Code | None
+    code: Code | None
     children: tuple[Item, ...]
 
     @property
@@ -31,14 +33,6 @@ class Item:
     def value_type(self) -> str:
         """Empty for a by-reference relationship."""
         return str(self.dataset.get("ValueType") or "")
-
-    @property
-    def name(self) -> Code | None:
-        return _code(self.dataset, "ConceptNameCodeSequence")
-
-    @property
-    def code(self) -> Code | None:
-        return _code(self.dataset, "ConceptCodeSequence")
 
     @property
     def number(self) -> float | None:
@@ -127,7 +121,13 @@ def _item(dataset: Dataset, path: Path) -> Item:
         _item(child, (*path, position))
         for position, child in enumerate(dataset.get("ContentSequence") or (), start=1)
     )
-    return Item(dataset, path, children)
+    return Item(
+        dataset=dataset,
+        path=path,
+        name=_code(dataset, "ConceptNameCodeSequence"),
+        code=_code(dataset, "ConceptCodeSequence"),
+        children=children,
+    )
 
 
 def _code(dataset: Dataset, keyword: str) -> Code | None:

@@ -15,7 +15,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from cadnode.core.errors import ResultInvalid
 from cadnode.core.exam import BuiltResult, DocumentReference, ExamReport
 from cadnode.core.ports import OutputBuilder
-from cadnode.core.uids import IMPLEMENTATION_CLASS_UID, derive_uid
+from cadnode.core.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, derive_uid
 from cadnode.dicom.cad_sr import MammographyCadSr
 from cadnode.dicom.sr_header import Equipment, from_bytes
 from cadnode.dicom.sr_items import parsed
@@ -125,7 +125,7 @@ def test_the_file_says_what_the_result_says(builder: OutputBuilder, tmp_path: Pa
     assert dataset.file_meta.MediaStorageSOPInstanceUID == result.sop_instance_uid
     assert dataset.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
     assert dataset.file_meta.ImplementationClassUID == IMPLEMENTATION_CLASS_UID
-    assert dataset.file_meta.ImplementationVersionName.startswith("CADNODE")
+    assert dataset.file_meta.ImplementationVersionName == IMPLEMENTATION_VERSION_NAME
     assert b"highdicom" not in result.content
 
 

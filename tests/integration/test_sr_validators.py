@@ -145,8 +145,8 @@ def test_patient_and_study_agree_with_the_images(
     files: Mapping[str, tuple[Path, list[Path]]],
 ) -> None:
     for name, (path, images) in files.items():
-        if name == "cad-damaged":
-            continue  # one of its images is no DICOM file
+        if name.endswith(("damaged", "older")):
+            continue  # no DICOM file among its images; dcentvfy compares bytes of character sets
         said = _output("dcentvfy", *(str(image) for image in images), str(path))
         # dcentvfy counts the accession number of an SR to its study and of an image to its series.
         assert [line for line in said if "Different information entities" not in line] == [], name

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import pytest
 from pydicom import Dataset
+from pydicom.sr.coding import Code
 
 from cadnode.core.errors import ResultInvalid
 from cadnode.core.exam import DocumentReference, ExamReport
@@ -18,7 +19,6 @@ from cadnode.core.uids import derive_uid
 from cadnode.dicom import sr_codes as c
 from cadnode.dicom.cad_sr import MammographyCadSr
 from cadnode.dicom.sr_check import check_mammography_cad_sr, check_tid1500_sr
-from cadnode.dicom.sr_codes import Code
 from cadnode.dicom.sr_header import from_bytes
 from cadnode.dicom.sr_items import Item, parsed
 from cadnode.dicom.tid1500 import Tid1500Sr
