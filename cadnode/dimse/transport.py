@@ -17,6 +17,7 @@ from typing import Any
 from pynetdicom import _config
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
+from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.transport import AddressInformation, AssociationSocket
 
 # Process-wide switches of pynetdicom. Its own event logging prints C-FIND identifiers, which name
@@ -154,6 +155,18 @@ class BoundedSocket(AssociationSocket):
             raise
 
 
+class AskingProvider(DIMSEServiceProvider):
+    """The DIMSE provider of an association that we asked for: only the asker gets messages.
+
+    pynetdicom pauses the association's own thread while a request waits for its answer, but by
+    two flags read one after the other; on a busy machine that thread takes the answer away.
+    """
+
+    def get_msg(self, block: bool = False) -> Any:
+        """The next message for a caller that waits; none for the thread that polls."""
+        return super().get_msg(block=True) if block else (None, None)
+
+
 class BoundedAE(ApplicationEntity):
     """An application entity whose outgoing associations run on a `BoundedSocket`."""
 
@@ -169,6 +182,7 @@ class BoundedAE(ApplicationEntity):
         # The upper layer's thread is not a daemon in pynetdicom: one dead peer would keep the
         # program from ending.
         assoc.dul.daemon = True
+        assoc.dimse = AskingProvider(assoc)
         self.opened = BoundedSocket(
             assoc,
             address=address,

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from pydicom import dcmread
@@ -20,6 +22,7 @@ from pynetdicom.dsutils import decode
 from cadnode.core.ports import OutgoingObject
 from cadnode.core.retry import SendCause, SendOutcome
 from cadnode.dimse.scu import Destination, DicomSender, Timeouts
+from cadnode.dimse.transport import AskingProvider
 from tests.integration.fake_pacs import Behaviour, FakePacs, OnObject, OnRequest
 from tests.peers import free_port
 
@@ -233,6 +236,16 @@ def test_a_release_that_is_not_confirmed_costs_no_outcome(tmp_path: Path) -> Non
         outcomes = deliver(pacs.port, [report(tmp_path)])
 
     assert causes(outcomes) == [SendCause.ANSWERED]
+
+
+def test_an_answer_goes_to_who_asked_and_to_no_other_thread() -> None:
+    asker: Any = SimpleNamespace(dimse_timeout=1)
+    provider = AskingProvider(asker)
+    answer: Any = (1, "answer")
+    provider.msg_queue.put(answer)
+
+    assert provider.get_msg(block=False) == (None, None)
+    assert provider.get_msg(block=True) == answer
 
 
 def test_no_thread_is_left_behind_by_a_silent_archive(tmp_path: Path) -> None:
