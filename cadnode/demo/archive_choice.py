@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 import urllib.error
 import urllib.request
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cadnode.demo.running import free_port, running, wait_for_echo
+from cadnode.demo.running import free_port, require_alive, running, wait_for_echo
 from cadnode.dimse.scu import Destination
 
 
@@ -23,9 +24,12 @@ class RunningArchive:
     product: str
     """What it is, with its version where it says one."""
     destination: Destination
+    process: subprocess.Popen[bytes]
     log: Path
-    http_port: int | None = None
-    """Orthanc's REST and web port."""
+
+    def require_alive(self) -> None:
+        """Raise DemoFailed when it has ended."""
+        require_alive("the archive", self.process, self.log)
 
 
 @contextmanager
@@ -90,7 +94,7 @@ def _orthanc(
     with running([program, str(path)], log) as process:
         wait_for_echo("the archive", destination, node_ae_title, process, log)
         version = _orthanc_version(http_port)
-        yield RunningArchive(f"Orthanc {version}".strip(), destination, log, http_port)
+        yield RunningArchive(f"Orthanc {version}".strip(), destination, process, log)
 
 
 @contextmanager
@@ -103,7 +107,7 @@ def _small_archive(folder: Path, log: Path, node_ae_title: str) -> Iterator[Runn
     ]
     with running(command, log) as process:
         wait_for_echo("the archive", destination, node_ae_title, process, log)
-        yield RunningArchive("the small archive of cadnode", destination, log)
+        yield RunningArchive("the small archive of cadnode", destination, process, log)
 
 
 def _orthanc_version(http_port: int) -> str:

@@ -85,7 +85,7 @@ def collect(
         delivered_at=delivered,
         views=tuple(views),
         objects=objects,
-        events=tuple(ExamEvent(event.at, event.text) for event in detail.events),
+        events=tuple(ExamEvent(event.at, _named(event.text, detail)) for event in detail.events),
     )
 
 
@@ -116,6 +116,16 @@ def limits_of(card: str) -> tuple[str, ...]:
         elif inside and text and not text.startswith("|"):
             found.append(re.sub(r"[*`]|^[-] ", "", text))
     return tuple(found)
+
+
+def _named(text: str, detail: ExamDetail) -> str:
+    """The sentence with names in place of UIDs, which nobody reads."""
+    for image in detail.images:
+        text = text.replace(image.sop_instance_uid, f"{image.laterality or '?'}{image.view or '?'}")
+    for result in detail.results:
+        text = text.replace(f"{result.sop_instance_uid} ({result.kind})", result.kind)
+        text = text.replace(result.sop_instance_uid, result.kind)
+    return text
 
 
 def _result_object(
@@ -161,7 +171,7 @@ def _view(image: ImageRecord, sources: Sources, folder: Path) -> ExamView:
     )
     close_ups = draw_close_ups(
         mammogram.pixels,
-        image.findings,
+        [finding for finding in image.findings if finding.operating_point <= recommended],
         spacing=mammogram.spacing,
         recommended=recommended,
         limit=CLOSE_UPS_PER_VIEW,

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cadnode.demo.running import DemoFailed, running, wait_for_echo
+from cadnode.demo.running import require_alive, running, wait_for_echo
 from cadnode.dimse.scu import Destination
 
 NODE_AE_TITLE = "CADNODE"
@@ -59,11 +59,11 @@ class RunningNode:
 
     destination: Destination
     process: subprocess.Popen[bytes]
+    log: Path
 
     def require_alive(self) -> None:
         """Raise DemoFailed when it has ended."""
-        if self.process.poll() is not None:
-            raise DemoFailed(f"the node ended with status {self.process.returncode}")
+        require_alive("the node", self.process, self.log)
 
 
 @contextmanager
@@ -78,4 +78,4 @@ def running_node(settings: Path, log: Path, *, port: int) -> Iterator[RunningNod
     environ = {key: value for key, value in os.environ.items() if not key.startswith("CADNODE_")}
     with running(command, log, environ=environ, stop_seconds=_STOP_SECONDS) as process:
         wait_for_echo("the node", node, MODALITY_AE_TITLE, process, log)
-        yield RunningNode(node, process)
+        yield RunningNode(node, process, log)

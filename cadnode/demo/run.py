@@ -37,7 +37,7 @@ from cadnode.demo.running import DemoFailed, free_port, log_tail
 from cadnode.demo.watching import watch
 from cadnode.dimse.scu import Destination, DicomSender
 from cadnode.inference.bundle import Bundle, find_bundle
-from cadnode.pictures import numbered, percent
+from cadnode.pictures import percent
 from cadnode.storage.database import Database
 from cadnode.storage.reading import ExamRecords
 
@@ -126,7 +126,7 @@ def _with_processes(
         try:
             records = ExamRecords(database)
             with stopwatch.step("Send, analyze, report, deliver"):
-                _send_and_watch(options, exams, node, records, console)
+                _send_and_watch(options, exams, node, archive, records, console)
             sources = Sources(data_dir, archive.destination, bundle.spec, options.out)
             with stopwatch.step("Ask the archive, draw the pictures"):
                 results = _collect(exams, records, sources, console)
@@ -157,12 +157,18 @@ def _send_and_watch(
     options: DemoOptions,
     exams: Sequence[DemoExam],
     node: RunningNode,
+    archive: RunningArchive,
     records: ExamRecords,
     console: Console,
 ) -> None:
     with ThreadPoolExecutor(1, thread_name_prefix="modality") as modality:
         sending = modality.submit(_send, exams, node.destination)
-        watch(records, exams, sending, node, console, seconds=options.seconds)
+
+        def require_alive() -> None:
+            node.require_alive()
+            archive.require_alive()
+
+        watch(records, exams, sending, require_alive, console, seconds=options.seconds)
 
 
 def _send(exams: Sequence[DemoExam], node: Destination) -> None:
@@ -231,9 +237,7 @@ def _table(result: DemoResult) -> Table:
     table = Table("exam", "view", "findings", "destinations", "archive holds", "seconds")
     for exam in result.exams:
         destinations = sorted({a.destination for o in exam.objects for a in o.answers})
-        held = [
-            f"{'yes' if all(a.found for a in o.answers) else 'NO'} {o.title}" for o in exam.objects
-        ]
+        held = sum(all(answer.found for answer in o.answers) for o in exam.objects)
         for number, view in enumerate(exam.views):
             first = number == 0
             table.add_row(
@@ -241,7 +245,7 @@ def _table(result: DemoResult) -> Table:
                 view.view_name,
                 _findings(view, result.model.recommended),
                 ", ".join(destinations) if first else "",
-                held[number] if number < len(held) else "",
+                f"{held} of {len(exam.objects)} SRs" if first else "",
                 f"{exam.seconds:.1f}" if first else "",
                 end_section=number == len(exam.views) - 1,
             )
@@ -253,7 +257,9 @@ def _findings(view: ExamView, recommended: int) -> str:
         return view.reason
     shown = [f for f in view.findings if f.operating_point <= recommended]
     optional = len(view.findings) - len(shown)
-    parts = [percent(finding.score) for _, finding in numbered(shown)]
+    parts = []
+    if shown:
+        parts.append(f"{len(shown)}, up to {percent(max(f.score for f in shown))}")
     if optional:
         parts.append(f"{optional} optional")
-    return ", ".join(parts) or "none"
+    return "; ".join(parts) or "none"

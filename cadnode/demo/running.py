@@ -66,6 +66,14 @@ def running(
             process.wait()
 
 
+def require_alive(name: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Raise DemoFailed with the end of its log when the process has ended."""
+    if process.poll() is not None:
+        raise DemoFailed(
+            f"{name} ended with status {process.returncode}; the end of its log:\n{log_tail(log)}"
+        )
+
+
 def wait_for_echo(
     name: str,
     destination: Destination,

@@ -12,7 +12,6 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from cadnode.core.errors import DatabaseUnavailable, ModelUnfit
 from cadnode.core.jobs import ExamStatus
 from cadnode.demo.exams import DemoExam
-from cadnode.demo.node_process import RunningNode
 from cadnode.demo.running import DemoFailed
 from cadnode.storage.reading import ExamRecords, ExamSummary
 
@@ -27,15 +26,15 @@ def watch(
     records: ExamRecords,
     exams: Sequence[DemoExam],
     sending: Future[None],
-    node: RunningNode,
+    require_alive: Callable[[], None],
     console: Console,
     *,
     seconds: float,
 ) -> Mapping[str, ExamSummary]:
     """The last summary of every exam by Study Instance UID, once all are delivered.
 
-    Raises DemoFailed when an exam ends otherwise, the node dies or `seconds` have passed, and whatever `sending`
-    raised.
+    Raises DemoFailed when an exam ends otherwise or `seconds` have passed, and whatever `sending`
+    raised and `require_alive` raises, which is called again and again.
     """
     columns = (
         TextColumn("{task.description}"),
@@ -52,7 +51,7 @@ def watch(
             for exam in exams
         }
         while True:
-            node.require_alive()
+            require_alive()
             if sending.done():
                 sending.result()
             found = _latest(records)

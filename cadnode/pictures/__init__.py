@@ -40,11 +40,14 @@ class ViewPicture:
     film: Image.Image
     """Greyscale, without anything drawn on it."""
     marks: Image.Image
-    """RGBA of the same size, transparent where nothing is drawn."""
+    """RGBA of the same size: what is shown by default, scale bar and name included."""
+    optional: Image.Image
+    """RGBA of the same size: the optional marks."""
 
     def flat(self) -> Image.Image:
-        """Both layers in one RGB picture."""
+        """All layers in one RGB picture."""
         picture = self.film.convert("RGBA")
+        picture.alpha_composite(self.optional)
         picture.alpha_composite(self.marks)
         return picture.convert("RGB")
 
@@ -85,19 +88,26 @@ def draw_view(
     rows, columns = pixels.shape
     width = max(1, round(height * (columns * spacing.column) / (rows * spacing.row)))
     film = _grey(pixels).resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
-    canvas = Canvas(width, height, scale=(width / columns, height / rows))
+    scale = (width / columns, height / rows)
+    shown, optional = Canvas(width, height, scale=scale), Canvas(width, height, scale=scale)
     if heat is not None:
-        canvas.layer.alpha_composite(_heat_layer(heat, canvas))
+        shown.layer.alpha_composite(_heat_layer(heat, shown))
     marks = numbered(findings)
-    for _, finding in reversed(marks):
-        canvas.outline(finding, shown=finding.operating_point <= recommended)
-        canvas.dots(finding, shown=finding.operating_point <= recommended)
-    canvas.keep_clear(findings)
-    for number, finding in marks:
-        canvas.label(number, finding, shown=finding.operating_point <= recommended)
-    canvas.scale_bar((50, 30, 20, 10), 10, spacing.column, right=view_name.startswith("L"))
-    canvas.view_name(view_name, "" if findings else "no marks")
-    return ViewPicture(film, canvas.finished())
+    default = [mark for mark in marks if mark[1].operating_point <= recommended]
+    others = [mark for mark in marks if mark[1].operating_point > recommended]
+    for canvas, layer in ((shown, default), (optional, others)):
+        for _, finding in reversed(layer):
+            canvas.outline(finding, shown=canvas is shown)
+            canvas.dots(finding, shown=canvas is shown)
+    shown.keep_clear(finding for _, finding in default)
+    for number, finding in default:
+        shown.label(number, finding, shown=True)
+    optional.keep_clear((finding for _, finding in marks), also=shown)
+    for number, finding in others:
+        optional.label(number, finding, shown=False)
+    shown.scale_bar((50, 30, 20, 10), 10, spacing.column, right=view_name.startswith("L"))
+    shown.view_name(view_name, "" if findings else "no marks")
+    return ViewPicture(film, shown.finished(), optional.finished())
 
 
 def draw_marks(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from PIL import Image, ImageDraw, ImageFont
@@ -68,7 +68,10 @@ class Canvas:
         if shown:
             self._stroke(points, colour, line)
         else:
-            for dash in _dashes(points, on=line * 5, off=line * 4):
+            # A small outline needs short dashes to be seen as dashed.
+            around = sum(math.dist(a, b) for a, b in pairwise(points))
+            on = min(line * 5, around / 14)
+            for dash in _dashes(points, on=on, off=on * 0.8):
                 self._stroke(dash, colour, line)
 
     def dots(self, finding: Finding, *, shown: bool) -> None:
@@ -111,7 +114,8 @@ class Canvas:
         """The mark's number on a coloured plate, and its score beside it."""
         colour = SHOWN if shown else OPTIONAL
         plate, high = self._plate(number)
-        x, y = at
+        # On whole pixels of the reduced picture letters are sharp.
+        x, y = (round(place / FINE) * FINE for place in at)
         self._draw.rounded_rectangle((x, y, x + plate, y + high), high / 4, fill=(*colour, 255))
         self._draw.text(
             (x + plate / 2, y + high / 2),
@@ -128,9 +132,11 @@ class Canvas:
             anchor="lm",
         )
 
-    def keep_clear(self, findings: Sequence[Finding]) -> None:
-        """No label is to be put over the outlines of these."""
+    def keep_clear(self, findings: Iterable[Finding], also: Canvas | None = None) -> None:
+        """No label is to be put over the outlines of these, or over the labels of `also`."""
         self._taken += [self._bounds(finding) for finding in findings]
+        if also is not None:
+            self._taken += also._taken
 
     def scale_bar(
         self, lengths_mm: Sequence[float], tick_mm: float, spacing_mm: float, *, right: bool

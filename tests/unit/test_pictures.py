@@ -111,12 +111,13 @@ def test_an_optional_mark_is_blue_and_dashed() -> None:
         recommended=1,
         height=600,
     )
-    assert not coloured(optional.marks, SHOWN).any()
-    assert not coloured(shown.marks, OPTIONAL).any()
+    assert not coloured(optional.flat(), SHOWN).any()
+    assert not coloured(shown.flat(), OPTIONAL).any()
+    assert not np.asarray(shown.optional).any()
     # Along the upper side of the outline: one line without gaps, and one with several.
     row, first, last = 160, 265, 335
     solid = coloured(shown.marks, SHOWN)[row, first:last]
-    dashed = coloured(optional.marks, OPTIONAL)[row, first:last]
+    dashed = coloured(optional.optional, OPTIONAL)[row, first:last]
     assert solid.all()
     assert np.count_nonzero(np.diff(dashed.astype(int))) >= 6
 
@@ -152,7 +153,7 @@ def test_a_view_without_findings_has_no_marks_and_says_so() -> None:
 def test_a_label_is_never_cut_off(x: float, y: float) -> None:
     def label_of(center: tuple[float, float]) -> int:
         finding = replace(mark(center), outline=())
-        picture = draw_view(tissue(), [finding], spacing=SQUARE, view_name="RCC", height=300)
+        picture = draw_view(tissue(), [finding], spacing=SQUARE, view_name="RCC", height=900)
         return int(coloured(picture.marks, SHOWN).sum())
 
     assert label_of((x, y)) == pytest.approx(label_of((200.0, 300.0)), rel=0.15)
