@@ -121,8 +121,10 @@ class ExamResult:
     @property
     def delivered(self) -> bool:
         """True when every result object was found in every archive that it was sent to."""
-        answers = [answer for result in self.objects for answer in result.answers]
-        return bool(answers) and all(answer.found for answer in answers)
+        return bool(self.objects) and all(
+            result.answers and all(answer.found for answer in result.answers)
+            for result in self.objects
+        )
 
 
 @dataclass(frozen=True, slots=True)
