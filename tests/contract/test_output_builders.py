@@ -36,8 +36,8 @@ NAMES = {
     "\\ISO 2022 IR 87": "Yamada^Tarou=山田^太郎=やまだ^たろう",
     "ISO 2022 IR 13\\ISO 2022 IR 87": "ﾔﾏﾀﾞ^ﾀﾛｳ=山田^太郎=やまだ^たろう",
     "\\ISO 2022 IR 149": "Hong^Gildong=洪^吉洞=홍^길동",
-    "GB18030": "Wang^XiaoDong=王^小东=",
-    "ISO_IR 192": "Wang^XiaoDong=王^小東=",
+    "GB18030": "Wang^XiaoDong=王^小东",
+    "ISO_IR 192": "Wang^XiaoDong=王^小東",
 }
 
 
