@@ -1,6 +1,8 @@
 """The composition root: the only module that knows every concrete class.
 
-To add a result object, put its builder into OUTPUTS and its name into `config.ResultKind`.
+Parts are imported where they are built, not at the top: `cadnode jobs list` shall answer at once,
+and the receiver shall never load what only the worker needs. To add a result object, put its
+builder into `App.builders` and its name into `config.ResultKind`.
 """
 
 from __future__ import annotations
@@ -13,34 +15,39 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
+from typing import TYPE_CHECKING
 
 from cadnode.config import DestinationTable, Settings
 from cadnode.core.errors import ConfigError
-from cadnode.core.exam import ExamRules
 from cadnode.core.jobs import Acceptance, NewImage
-from cadnode.core.ports import Classifier, ExamStore, OutputBuilder, ResultFiles, Sender
 from cadnode.core.uids import derive_uid
-from cadnode.dicom.cad_sr import MammographyCadSr
-from cadnode.dicom.files import ReadLimits
-from cadnode.dicom.reader import DicomReader
-from cadnode.dicom.sr_header import Equipment
-from cadnode.dicom.tid1500 import Tid1500Sr
-from cadnode.dimse.scp import IncomingObject, Peer, ScpSettings, StorageScp
-from cadnode.dimse.scu import Destination, DicomSender, Timeouts
-from cadnode.inference.bundle import Bundle, find_bundle
-from cadnode.inference.runtime import load_classifier
-from cadnode.pipeline import Pipeline, Rules
 from cadnode.storage.database import Database, upgrade
 from cadnode.storage.exam_store import SqlExamStore
 from cadnode.storage.reading import ExamRecords
 from cadnode.storage.spool import Spool
 
+if TYPE_CHECKING:
+    from cadnode.core.exam import ExamRules
+    from cadnode.core.ports import (
+        Classifier,
+        ExamStore,
+        MammogramReader,
+        OutputBuilder,
+        ResultFiles,
+        Sender,
+    )
+    from cadnode.dicom.sr_header import Equipment
+    from cadnode.dimse.scp import IncomingObject, StorageScp
+    from cadnode.inference.bundle import Bundle
+    from cadnode.pipeline import Pipeline, Rules
+
 MANUFACTURER = "cadnode project"
 
-OUTPUTS: Mapping[str, Callable[[Equipment], OutputBuilder]] = {
-    "mammography-cad-sr": MammographyCadSr,
-    "tid1500-sr": Tid1500Sr,
+RESULT_CLASSES: Mapping[str, str] = {
+    "mammography-cad-sr": "1.2.840.10008.5.1.4.1.1.88.50",
+    "tid1500-sr": "1.2.840.10008.5.1.4.1.1.88.33",
 }
+"""SOP class of each kind of result object (PS3.4 B.5)."""
 
 
 def utc_now() -> datetime:
@@ -73,6 +80,8 @@ class App:
     @functools.cached_property
     def equipment(self) -> Equipment:
         """How this device names itself in its objects."""
+        from cadnode.dicom.sr_header import Equipment
+
         node = self.settings.node
         return Equipment(
             station_name=node.station_name,
@@ -83,6 +92,8 @@ class App:
 
     def rules(self, exam: ExamRules | None = None) -> Rules:
         """What the site decided about exams and deliveries."""
+        from cadnode.pipeline import Rules
+
         settings = self.settings
         return Rules(
             exam=exam or settings.exam_rules,
@@ -114,12 +125,16 @@ class App:
 
     # ---- analysis --------------------------------------------------------------------------
 
-    def reader(self) -> DicomReader:
+    def reader(self) -> MammogramReader:
         """Reads stored images."""
+        from cadnode.dicom.reader import DicomReader, ReadLimits
+
         return DicomReader(ReadLimits(max_pixels=self.settings.work.max_pixels))
 
     def bundle(self) -> Bundle:
         """The model bundle the settings name, its hashes checked. Raises ModelUnfit."""
+        from cadnode.inference.bundle import find_bundle
+
         model = self.settings.model
         if model.folder is None:
             raise ConfigError("model.folder: not set")
@@ -127,12 +142,17 @@ class App:
 
     def classifier(self) -> Classifier:
         """The model, loaded. Takes seconds. Raises ModelUnfit."""
+        from cadnode.inference.runtime import load_classifier
+
         model = self.settings.model
         return load_classifier(self.bundle(), device=model.device, precision=model.precision)
 
     def builders(self) -> list[OutputBuilder]:
         """One builder for each kind of result object."""
-        return [make(self.equipment) for make in OUTPUTS.values()]
+        from cadnode.dicom.cad_sr import MammographyCadSr
+        from cadnode.dicom.tid1500 import Tid1500Sr
+
+        return [MammographyCadSr(self.equipment), Tid1500Sr(self.equipment)]
 
     def pipeline(
         self,
@@ -144,6 +164,8 @@ class App:
         exam_rules: ExamRules | None = None,
     ) -> Pipeline:
         """The steps of an exam over the given store and files."""
+        from cadnode.pipeline import Pipeline
+
         return Pipeline(
             store=store,
             files=files,
@@ -164,6 +186,8 @@ class App:
 
     def sender(self, destination: DestinationTable) -> Sender:
         """The way to one destination."""
+        from cadnode.dimse.scu import Destination, DicomSender, Timeouts
+
         return DicomSender(
             Destination(
                 name=destination.name,
@@ -177,6 +201,8 @@ class App:
 
     def storage_scp(self, store: ExamStore, spool: Spool) -> StorageScp:
         """The receiver, not started yet."""
+        from cadnode.dimse.scp import Peer, ScpSettings, StorageScp
+
         node = self.settings.node
         return StorageScp(
             ScpSettings(

@@ -6,9 +6,8 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cadnode.app import OUTPUTS, App
+from cadnode.app import RESULT_CLASSES, App
 from cadnode.core.errors import CadnodeError
-from cadnode.inference.bundle import verify_golden
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,15 +18,6 @@ class Check:
     well: bool | None
     """None: worth knowing, neither good nor bad."""
     detail: str
-
-
-RESULT_CLASSES = {
-    "mammography-cad-sr": "1.2.840.10008.5.1.4.1.1.88.50",
-    "tid1500-sr": "1.2.840.10008.5.1.4.1.1.88.33",
-}
-"""SOP class of each kind of result object (PS3.4 B.5)."""
-
-assert RESULT_CLASSES.keys() == OUTPUTS.keys()  # noqa: S101  two tables of one thing
 
 
 def run_checks(app: App) -> Iterator[Check]:
@@ -81,6 +71,8 @@ def _disk(app: App) -> Check:
 
 
 def _model(app: App) -> Check:
+    from cadnode.inference.bundle import verify_golden
+
     try:
         classifier = app.classifier()
         worst = verify_golden(app.bundle(), classifier)

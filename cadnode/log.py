@@ -10,6 +10,7 @@ import functools
 import logging
 import os
 import sys
+import warnings
 from collections.abc import MutableMapping
 from typing import Any, TextIO
 
@@ -54,9 +55,10 @@ def configure(level: str, style: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("cadnode").setLevel(level.upper())
-    # pynetdicom and pydicom print peers' strings and attribute values.
+    # pynetdicom and pydicom quote peers' strings and attribute values, a birth date as well.
     for library in ("pynetdicom", "pydicom"):
         logging.getLogger(library).setLevel(logging.CRITICAL)
+    warnings.simplefilter("ignore")
 
 
 @functools.cache

@@ -134,6 +134,8 @@ class Pipeline:
                 AnalyzedImage(
                     path=self._files.path_of(image.path),
                     sop_instance_uid=image.sop_instance_uid,
+                    sop_class_uid=image.sop_class_uid,
+                    series_instance_uid=image.series_instance_uid,
                     laterality=image.laterality,
                     view=image.view,
                     findings=image.findings,

@@ -11,7 +11,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from cadnode.cli.output import ConfigOption, JsonOption, app_for, print_json, problem
 from cadnode.core.exam import ImageState
-from cadnode.offline import analyze_files, as_json
 
 
 def add_to(cli: typer.Typer) -> None:
@@ -32,6 +31,8 @@ def analyze(
     Exit status: 0 when every file was analyzed or properly set aside, 2 for bad usage, 3 when
     something failed.
     """
+    from cadnode.offline import analyze_files, as_json
+
     app = app_for(config)
     columns = (
         TextColumn("analyzing"),

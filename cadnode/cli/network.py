@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cadnode.checks import RESULT_CLASSES
+from cadnode.app import RESULT_CLASSES
 from cadnode.cli.output import ConfigOption, app_for, problem
 from cadnode.core.errors import ImageFailed
 from cadnode.core.ports import MammogramReader, OutgoingObject

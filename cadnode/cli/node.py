@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cadnode import log, processes
+from cadnode import log
 from cadnode.app import App
 from cadnode.checks import Check, run_checks
 from cadnode.cli.output import ConfigOption, JsonOption, app_for, print_json
@@ -21,16 +21,22 @@ def add_to(cli: typer.Typer) -> None:
 
 def serve(config: ConfigOption = None) -> None:
     """Run the whole node: receive and work, until SIGTERM or Ctrl-C."""
+    from cadnode import processes
+
     processes.serve(_logging(app_for(config)), config)
 
 
 def receive(config: ConfigOption = None) -> None:
     """Answer C-ECHO and C-STORE, until SIGTERM or Ctrl-C."""
+    from cadnode import processes
+
     processes.receive(_logging(app_for(config)))
 
 
 def work(config: ConfigOption = None) -> None:
     """Analyze, report and deliver, until SIGTERM or Ctrl-C."""
+    from cadnode import processes
+
     processes.work(_logging(app_for(config)))
 
 

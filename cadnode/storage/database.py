@@ -56,7 +56,9 @@ class Database:
         """Raise DatabaseUnavailable unless the database can be read and has the right schema."""
         file = database_file(self._url)
         if file is not None and not file.exists():
-            raise DatabaseUnavailable(f"the database file {file} does not exist: upgrade makes it")
+            raise DatabaseUnavailable(
+                f"the database file {file} is not there; the node makes it at its first start"
+            )
         with self.read() as connection:
             found = MigrationContext.configure(connection).get_current_revision()
         wanted = wanted_version()

@@ -10,14 +10,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset
 
+from cadnode.app import App, Store
+from cadnode.config import load_settings
 from tests.objects import write
 from tests.peers import free_port, require
 
@@ -57,13 +59,17 @@ class Node:
         return run_cadnode(*arguments, "--config", str(self.config), status=status)
 
     def exams(self) -> list[dict[str, Any]]:
-        """`cadnode jobs list --json`, oldest first."""
-        answer: list[dict[str, Any]] = json.loads(self.run("jobs", "list", "--json"))
-        return answer[::-1]
+        """What `cadnode jobs list --json` says, oldest first, without starting a process."""
+        with closing(self._store()) as store:
+            return [asdict(exam) for exam in store.records.list_exams()][::-1]
 
     def detail(self, exam_id: int) -> dict[str, Any]:
-        answer: dict[str, Any] = json.loads(self.run("jobs", "show", str(exam_id), "--json"))
-        return answer
+        """What `cadnode jobs show ID --json` says."""
+        with closing(self._store()) as store:
+            return asdict(store.records.exam_detail(exam_id))
+
+    def _store(self) -> Store:
+        return App(load_settings(self.config, {})).open_store()
 
     def pid(self, name: str) -> int:
         """The process id of `receive` or `work`, as the log last said it."""

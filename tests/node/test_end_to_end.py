@@ -81,10 +81,13 @@ def test_an_exam_goes_in_and_its_results_are_in_orthanc(tmp_path):
         assert node.storescu(*images) == 4
         (exam,) = node.wait_for("delivered")
         assert exam["findings"] >= 1
+        (listed,) = json.loads(node.run("jobs", "list", "--json"))
+        assert listed["status"] == "delivered"
 
-        held = findscu(archive.port, study_uid)
         detail = node.detail(exam["id"])
-        assert sorted(held) == sorted(r["sop_instance_uid"] for r in detail["results"])
+        made = sorted(result["sop_instance_uid"] for result in detail["results"])
+        # Orthanc answers a C-STORE a moment before a C-FIND sees the object.
+        wait_until(lambda: sorted(findscu(archive.port, study_uid)) == made, "both found", node)
         assert {r["kind"] for r in detail["results"]} == {"mammography-cad-sr", "tid1500-sr"}
 
         for result in detail["results"]:
