@@ -106,7 +106,8 @@ def draw_view(
     for number, finding in others:
         optional.label(number, finding, shown=False)
     shown.scale_bar((50, 30, 20, 10), 10, spacing.column, right=view_name.startswith("L"))
-    shown.view_name(view_name, "" if findings else "no marks")
+    note = "" if default else "optional marks only" if others else "no marks"
+    shown.view_name(view_name, note)
     return ViewPicture(film, shown.finished(), optional.finished())
 
 

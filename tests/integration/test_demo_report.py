@@ -132,7 +132,7 @@ def test_marks_are_counted_by_whether_they_are_shown(result: DemoResult) -> None
     exam = result.exams[0]
     assert (exam.findings, exam.shown(1), exam.shown(2)) == (2, 1, 2)
     text = text_of(report_html(result))
-    assert "1 optional marks" in text
+    assert "1 optional mark," in text
     assert "90 %" in text
     assert "40 %" in text
 
