@@ -64,7 +64,7 @@ def expose(
         factor = pitch_mm / detector.pitch_mm
         small = (max(1, round(shape[0] * factor)), max(1, round(shape[1] * factor)))
         out = resample(out.astype(np.float32), shape=small)
-    out = np.asarray(np.clip(out, 0, 1) ** np.float32(detector.gamma), np.float32)
+    toned = np.clip(out, 0, 1) ** np.float32(detector.gamma)
     steps = np.float32(detector.grey_levels - 1)
-    out = np.round(out * steps) / steps
-    return resample(out.astype(np.float32), shape=shape) if out.shape != shape else out
+    digital = np.asarray(np.round(toned * steps) / steps, np.float32)
+    return digital if digital.shape == shape else resample(digital, shape=shape)

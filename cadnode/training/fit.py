@@ -195,11 +195,10 @@ def _one_epoch(
         logs: dict[str, Any] = model.train_on_batch(images, targets, return_dict=True)
         if not np.isfinite(logs["loss"]):
             raise ConfigError("the loss is no number any more; take a smaller learning rate")
-        # Keras gives running means over the calls since the last reset.
-        sums = np.array([float(logs["loss"]), float(logs.get("patch_loss", logs["loss"]))])
-        progress(done + 1, total, float(sums[0]))
-    model.reset_metrics()
-    return float(sums[0]), float(sums[1])
+        sums += float(logs["loss"]), float(logs.get("patch_loss", logs["loss"]))
+        model.reset_metrics()
+        progress(done + 1, total, float(sums[0]) / (step + 1))
+    return float(sums[0]) / len(chosen), float(sums[1]) / len(chosen)
 
 
 def _measure(

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.contract.fake_classifier import FakeClassifier
 
 from cadnode.core.errors import ModelUnfit
 from cadnode.core.ports import Classifier
 from cadnode.inference.bundle import Bundle, find_bundle, list_bundles, load_bundle, verify_golden
 from cadnode.inference.runtime import load_classifier
+from tests.contract.fake_classifier import FakeClassifier
 
 MODELS = Path(__file__).parents[2] / "models"
 
@@ -115,7 +115,7 @@ def test_an_altered_weights_file_makes_the_bundle_unfit(shipped: Bundle, tmp_pat
 def test_a_missing_file_makes_the_bundle_unfit(shipped: Bundle, tmp_path: Path) -> None:
     folder = copy_of(shipped, tmp_path)
     (folder / "golden.npz").unlink()
-    with pytest.raises(ModelUnfit, match="golden.npz is missing"):
+    with pytest.raises(ModelUnfit, match=r"golden\.npz is missing"):
         load_bundle(folder)
 
 

@@ -1,0 +1,90 @@
+"""How calc-resnet50 is made: simulated calcifications in the films of one patient.
+
+The list of sources and of places in them that may hold real calcifications is part of the recipe;
+the images themselves are not in the repository.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cadnode.core.annotations import Annotation
+from cadnode.core.grid import to_model_grid
+from cadnode.core.mammogram import Mammogram
+from cadnode.training.fit import StepProgress, fit
+from cadnode.training.options import FitOptions
+from cadnode.training.patch_cache import PatchCache
+from cadnode.training.simulated_patches import fill
+from cadnode.training.simulator import Background, SimulatorSettings
+
+PATCHES = 14_000
+CACHE_SEED = 11
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One part of the training; each starts from the weights of the one before."""
+
+    name: str
+    options: FitOptions
+
+
+_BASE = FitOptions(steps_per_epoch=20, schedule="cosine", average=0.99)
+STAGES = (
+    Stage("parts of 96", replace(_BASE, side=96, learning_rate=5e-4, epochs=24)),
+    Stage("parts of 128", replace(_BASE, side=128, learning_rate=3e-4, epochs=14, seed=7)),
+    Stage(
+        "whole patches", replace(_BASE, side=224, batch=16, learning_rate=1.5e-4, epochs=14, seed=9)
+    ),
+)
+"""Small parts first: on two CPU cores many small steps teach more than few large ones."""
+
+
+def background_from(
+    mammogram: Mammogram, patient: str, *, pitch_mm: float, unsure: Sequence[Annotation] = ()
+) -> Background:
+    """Real tissue to insert into; `unsure` are places that may hold real calcifications.
+
+    Raises ImageFailed where there is no breast.
+    """
+    grid = to_model_grid(mammogram.pixels, mammogram.valid, mammogram.spacing, pitch_mm)
+    shape = (grid.pixels.shape[0], grid.pixels.shape[1])
+    doubtful = np.zeros(shape, np.bool_)
+    for annotation in unsure:
+        doubtful |= annotation.scaled(1 / grid.column_scale, 1 / grid.row_scale).mask(shape)
+    return Background(mammogram.sop_instance_uid, patient, grid.pixels, grid.breast, doubtful)
+
+
+def train_on_simulated(
+    backgrounds: Iterable[Background],
+    starting_weights: Path,
+    run: Path,
+    *,
+    stages: Sequence[Stage] = STAGES,
+    patches: int = PATCHES,
+    settings: SimulatorSettings | None = None,
+    progress: StepProgress = lambda done, total, loss: None,
+) -> dict[str, NDArray[np.float32]]:
+    """The weights after all stages. Called again after a kill it goes on where it was.
+
+    There is no validation split here: the held-out patients are other backgrounds, measured
+    afterwards.
+    """
+    cache = PatchCache(run / "cache", patch_size=224, map_size=7, capacity=patches)
+    fill(cache, list(backgrounds), settings or SimulatorSettings(), count=patches, seed=CACHE_SEED)
+    start = starting_weights
+    weights: dict[str, NDArray[np.float32]] = {}
+    for number, stage in enumerate(stages):
+        folder = run / f"stage{number + 1}"
+        options = replace(stage.options, starting_weights=start)
+        weights = fit(
+            cache, folder, options, progress=progress, held_out=np.empty(0, np.intp)
+        ).weights
+        start = folder / "weights.npz"
+        np.savez(start, allow_pickle=False, **weights)
+    return weights

@@ -1,0 +1,92 @@
+"""Training from annotated images to a bundle that the node loads, killed in between."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cadnode.core.annotations import Annotation, Case
+from cadnode.core.errors import ConfigError
+from cadnode.inference.bundle import load_bundle, verify_golden
+from cadnode.inference.runtime import load_classifier
+from cadnode.training.clusters import ClusterRules, draw_cluster
+from cadnode.training.commands import EvaluateOptions, evaluate, train
+from cadnode.training.image_files import as_mammogram
+from cadnode.training.options import BundleOptions, CutOptions, FitOptions, TrainOptions
+from cadnode.training.particles import Morphology, draw
+from cadnode.training.simulator import synthetic_background
+
+PITCH = 0.2
+
+
+def made_up_cases() -> list[Case]:
+    """Six views of three patients, the even ones with one bright cluster each."""
+    made = []
+    for number in range(6):
+        rng = np.random.default_rng(number)
+        background = synthetic_background(rng, PITCH)
+        pixels = background.pixels.copy()
+        annotations: tuple[Annotation, ...] = ()
+        if number % 2 == 0:
+            row, column = np.argwhere(background.breast).mean(axis=0)
+            cluster = draw_cluster(
+                rng, row * PITCH, column * PITCH, ClusterRules(), morphology=Morphology.ROUND
+            )
+            for particle in cluster.particles:
+                draw(pixels, particle, pitch_mm=PITCH, amount=0.4)
+            annotations = (Annotation(((float(column), float(row)),), 20.0),)
+        image = as_mammogram(np.clip(pixels, 0, 1), name=f"1.2.{number}", pitch_mm=PITCH)
+        made.append(Case(image, f"p{number // 2}", annotations, groups=(("view", "MLO"),)))
+    return made
+
+
+def options(folder: Path) -> TrainOptions:
+    return TrainOptions(
+        models=folder / "models",
+        run=folder / "run",
+        bundle=BundleOptions("tiny", "1.0.0", thresholds=(0.5, 0.05), recommended=0),
+        fit=FitOptions(epochs=2, batch=4, steps_per_epoch=2, side=32, validation_share=0.3),
+        cut=CutOptions(
+            patch_size=64, map_size=2, pitch_mm=PITCH, stride=64, normals_per_image=4, shifts=2
+        ),
+    )
+
+
+class Killed(Exception):
+    pass
+
+
+def test_a_killed_training_goes_on_and_leaves_a_bundle_the_node_can_use(tmp_path: Path) -> None:
+    wanted = options(tmp_path)
+
+    def kill_in_the_second_epoch(done: int, total: int, loss: float) -> None:
+        if done == 3:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(made_up_cases(), wanted, progress=kill_in_the_second_epoch)
+    steps: list[int] = []
+    trained = train([], wanted, progress=lambda done, total, loss: steps.append(done))
+    assert steps == [3, 4], "the finished first epoch is not repeated"
+    history = (wanted.run / "history.csv").read_text("utf-8").splitlines()
+    assert len(history) == 3
+
+    bundle = load_bundle(trained.bundle)
+    assert bundle.spec.patch_size == 64
+    classifier = load_classifier(bundle)
+    assert verify_golden(bundle, classifier) < 1e-3
+    assert "Results on the held-out patients" in bundle.card()
+    assert "<img" in trained.report.read_text("utf-8")
+
+    with pytest.raises(ConfigError, match="other options"):
+        train([], replace(wanted, fit=replace(wanted.fit, epochs=3)))
+
+    evaluated = evaluate(
+        made_up_cases, classifier, EvaluateOptions(tmp_path / "evaluation", rounds=20)
+    )
+    assert evaluated.detection.overall.clusters == 3
+    assert evaluated.patches is not None
+    assert "report.html" in {path.name for path in (tmp_path / "evaluation").iterdir()}
