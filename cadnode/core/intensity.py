@@ -110,14 +110,9 @@ def _block_amplitude(pixels: NDArray[np.float32], near: NDArray[np.float32]) -> 
     Means of 2 x 2 leave out the finest detail, which a coarse source has not got.
     """
     half = _block_sum(pixels, 2) / 4
-    half = half[: 2 * (half.shape[0] // 2), : 2 * (half.shape[1] // 2)]
-    band = half - np.repeat(np.repeat(near, 2, 0), 2, 1)[: half.shape[0], : half.shape[1]]
-    amplitude = _block_sum(np.abs(band), 2) / 4
-    missing = (
-        (0, near.shape[0] - amplitude.shape[0]),
-        (0, near.shape[1] - amplitude.shape[1]),
-    )
-    return np.pad(amplitude, missing, mode="edge")
+    half = np.pad(half, ((0, half.shape[0] % 2), (0, half.shape[1] % 2)), mode="edge")
+    band = np.abs(half - np.repeat(np.repeat(near, 2, 0), 2, 1))
+    return _block_sum(band.astype(np.float32), 2) / np.float32(4)
 
 
 def _robust_mean(amplitude: NDArray[np.float32], whole: NDArray[np.bool_]) -> NDArray[np.float32]:
