@@ -147,7 +147,10 @@ class ExamStore(Protocol):
     # the analysis lane
 
     def claim_exam(self, owner: str, *, now: datetime, lease: timedelta) -> Exam | None:
-        """The exam that has been due longest in the analysis lane, or None. Counts a try."""
+        """The exam that has been due longest in the analysis lane, or None. Counts a try.
+
+        Closed exams come first: they lack only their report.
+        """
         ...
 
     def renew_exam(self, exam: Exam, *, now: datetime, lease: timedelta) -> None:

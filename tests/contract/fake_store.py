@@ -132,7 +132,8 @@ class FakeExamStore:
         ]
         if not due:
             return None
-        job = min(due, key=lambda job: (job.due_at, job.id))
+        closed = ExamStatus.ANALYZED
+        job = min(due, key=lambda job: (job.status is not closed, job.due_at, job.id))
         job.owner, job.until, job.tries = owner, now + lease, job.tries + 1
         return Exam(
             id=job.id,

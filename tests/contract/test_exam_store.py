@@ -335,6 +335,15 @@ class TestClaiming:
         store.accept(new_image(1, "1.2"), now=T0)
         assert claim(store, now=T0 + DAY).study_instance_uid == "1.2"
 
+    def test_a_closed_exam_comes_before_one_that_still_has_to_be_read(self, store: ExamStore):
+        store.accept(new_image(1, "1.1"), now=T0)
+        store.accept(new_image(1, "1.2"), now=T0 + SECOND)
+        exam = claim(store, now=T0 + SECOND)
+        store.release_exam(exam, due_at=T0 + 2 * SECOND, now=T0 + SECOND)
+        second = claim(store, now=T0 + SECOND)
+        store.move_exam(second, ExamStatus.ANALYZED, text="closed", now=T0 + 5 * SECOND)
+        assert claim(store, now=T0 + 6 * SECOND).study_instance_uid == "1.2"
+
     def test_an_exam_is_not_claimed_before_it_is_due(self, store: ExamStore):
         store.accept(new_image(), now=T0)
         store.release_exam(claim(store), due_at=T0 + SECOND, now=T0)

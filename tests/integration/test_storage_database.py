@@ -97,7 +97,7 @@ def test_a_database_of_another_version_is_refused_with_a_sentence(
 
 def test_a_missing_database_is_refused_and_not_made_by_looking(url: str, tmp_path: Path):
     database = Database(url)
-    with pytest.raises(DatabaseUnavailable, match="does not exist"):
+    with pytest.raises(DatabaseUnavailable, match="is not there"):
         database.check()
     database.close()
     assert not (tmp_path / "node").exists()
