@@ -1,0 +1,230 @@
+"""`cadnode train`, `evaluate` and `model ...`: the physicist's commands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from cadnode import __version__
+from cadnode.cli.output import ConfigOption, JsonOption, app_for, print_json, print_table, problem
+from cadnode.core.errors import CadnodeError
+
+if TYPE_CHECKING:
+    from cadnode.app import App
+    from cadnode.site_cases import SiteCases
+
+model = typer.Typer(help="Model bundles.", no_args_is_help=True)
+
+Sources = Annotated[
+    list[Path],
+    typer.Argument(
+        exists=True,
+        file_okay=False,
+        metavar="FOLDER...",
+        help="Folders of DICOM images (SR objects among them are read as annotations),"
+        " or mini-MIAS with its Info.txt.",
+    ),
+]
+Annotations = Annotated[
+    list[Path] | None,
+    typer.Option("--annotations", exists=True, dir_okay=False, help="CSV of circles and polygons."),
+]
+Masks = Annotated[
+    Path | None,
+    typer.Option(exists=True, file_okay=False, help="Mask pictures named SOP-INSTANCE-UID.png."),
+]
+
+
+class SplitBy(StrEnum):
+    """What must not stand on both sides of the split."""
+
+    PATIENT = "patient"
+    PATCH = "patch"
+
+
+def add_to(cli: typer.Typer) -> None:
+    """Add the commands of this module."""
+    cli.command()(train)
+    cli.command()(evaluate)
+    cli.add_typer(model, name="model")
+
+
+def train(
+    sources: Sources,
+    name: Annotated[str, typer.Option(help="Name of the bundle.")],
+    version: Annotated[str, typer.Option(help="Its version; never overwritten.")],
+    run: Annotated[
+        Path,
+        typer.Option(file_okay=False, help="Patches, checkpoints and logs; again to go on."),
+    ],
+    annotations: Annotations = None,
+    masks: Masks = None,
+    starting_weights: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help=".npz of layer/variable arrays."),
+    ] = None,
+    epochs: Annotated[int, typer.Option(min=1)] = 120,
+    learning_rate: Annotated[float, typer.Option(min=1e-8)] = 1e-4,
+    batch: Annotated[int, typer.Option(min=1)] = 32,
+    frozen_layers: Annotated[int, typer.Option(min=0, help="Counted as Keras counts them.")] = 100,
+    validation_share: Annotated[float, typer.Option(min=0.01, max=0.9)] = 0.05,
+    split: Annotated[
+        SplitBy, typer.Option(help="patch only to repeat the paper.")
+    ] = SplitBy.PATIENT,
+    pitch_mm: Annotated[float, typer.Option(min=0.02, max=0.5)] = 0.1,
+    seed: int = 0,
+    config: ConfigOption = None,
+) -> None:
+    """Train a bundle on annotated images with the paper's protocol; every number is an option."""
+    from cadnode.training import commands
+    from cadnode.training.options import BundleOptions, CutOptions, FitOptions, TrainOptions
+
+    app = app_for(config)
+    if app.settings.model.folder is None:
+        raise typer.BadParameter("model.folder is not set")
+    cases = _cases(app, sources, annotations, masks)
+    options = TrainOptions(
+        models=app.settings.model.folder,
+        run=run,
+        bundle=BundleOptions(name=name, version=version),
+        fit=FitOptions(
+            frozen_layers=frozen_layers,
+            learning_rate=learning_rate,
+            batch=batch,
+            epochs=epochs,
+            validation_share=validation_share,
+            split=split.value,
+            seed=seed,
+            starting_weights=starting_weights,
+        ),
+        cut=CutOptions(pitch_mm=pitch_mm, seed=seed),
+    )
+    with _bar("training") as bar:
+        task = bar.add_task("", total=None)
+        trained = commands.train(
+            cases,
+            options,
+            code_version=__version__,
+            progress=lambda done, total, loss: bar.update(
+                task, completed=done, total=total, description=f"loss {loss:.3f}"
+            ),
+        )
+    for line in (*cases.passed_over, *trained.warnings):
+        problem(line)
+    typer.echo(f"{trained.patches} patches; bundle {trained.bundle}; report {trained.report}")
+
+
+def evaluate(
+    sources: Sources,
+    out: Annotated[Path, typer.Option(file_okay=False, help="Where the report goes.")],
+    annotations: Annotations = None,
+    masks: Masks = None,
+    patches: Annotated[
+        bool, typer.Option(help="Measure single patches too, cut as training does.")
+    ] = True,
+    rounds: Annotated[int, typer.Option(min=1, help="Of the bootstrap.")] = 1000,
+    config: ConfigOption = None,
+) -> None:
+    """Measure the model in force on annotated images: patch figures, FROC, one HTML report."""
+    from cadnode.training import commands
+
+    app = app_for(config)
+    cases = _cases(app, sources, annotations, masks)
+    with _bar("measuring") as bar:
+        task = bar.add_task("", total=len(cases))
+        result = commands.evaluate(
+            lambda: iter(cases),
+            app.classifier(),
+            commands.EvaluateOptions(
+                out=out, title=", ".join(s.name for s in sources), patches=patches, rounds=rounds
+            ),
+            progress=lambda done: bar.update(task, completed=done),
+        )
+    for line in cases.passed_over:
+        problem(line)
+    typer.echo(f"{len(result.images)} images; report {result.report}")
+
+
+@model.command("list")
+def list_models(as_json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Every bundle there is."""
+    from cadnode.inference.bundle import list_bundles
+
+    app = app_for(config)
+    folder, inference = app.settings.model.folder, app.settings.model
+    found = list_bundles(folder) if folder else []
+    if as_json:
+        print_json([{"name": name, "version": version} for name, version in found])
+        return
+    in_force = _in_force(app)
+    print_table(
+        ["NAME", "VERSION", ""],
+        ([n, v, "in force" if (n, v) == in_force else ""] for n, v in found),
+    )
+    if in_force is None:
+        problem(f"the model in force ({inference.name} {inference.version}) cannot be loaded")
+
+
+@model.command()
+def show(as_json: JsonOption = False, config: ConfigOption = None) -> None:
+    """The card of the model in force, or its manifest as JSON."""
+    bundle = app_for(config).bundle()
+    if as_json:
+        print_json(dict(bundle.manifest))
+    else:
+        typer.echo(bundle.card())
+
+
+@model.command()
+def verify(config: ConfigOption = None) -> None:
+    """Check the hashes of the model in force and recompute its golden example."""
+    from cadnode.inference.bundle import verify_golden
+
+    app = app_for(config)
+    bundle = app.bundle()
+    worst = verify_golden(bundle, app.classifier())
+    typer.echo(
+        f"{bundle.spec.name} {bundle.spec.version}: hashes right, golden example within {worst:.1e}"
+    )
+
+
+def _in_force(app: App) -> tuple[str, str] | None:
+    try:
+        spec = app.bundle().spec
+    except CadnodeError:
+        return None
+    return spec.name, spec.version
+
+
+def _cases(
+    app: App, sources: list[Path], annotations: list[Path] | None, masks: Path | None
+) -> SiteCases:
+    from cadnode.site_cases import site_cases
+
+    return site_cases(
+        sources,
+        app.reader(),
+        analyzed_views=frozenset(app.settings.exam.analyzed_views),
+        annotations=annotations or [],
+        masks=masks,
+    )
+
+
+@contextmanager
+def _bar(what: str) -> Iterator[Progress]:
+    columns = (
+        TextColumn(what),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        yield bar
