@@ -104,7 +104,8 @@ class AnalysisLane:
             self._hand_back(exam, self._clock(), None)
         except ModelUnfit as error:
             log.error("the model is unfit; exams wait", exam=exam.id, detail=str(error))
-            self._hand_back(exam, self._clock() + UNFIT_PAUSE, None)
+            problem = Problem(error.code, error.detail)
+            self._hand_back(exam, self._clock() + UNFIT_PAUSE, problem, blameless=True)
         except CadnodeError as error:
             self._went_badly(exam, error, Problem(error.code, error.detail))
         except Exception as error:
@@ -130,9 +131,13 @@ class AnalysisLane:
         except CadnodeError as error:
             log.warning("could not mark the exam failed", exam=exam.id, detail=str(error))
 
-    def _hand_back(self, exam: Exam, due_at: datetime, problem: Problem | None) -> None:
+    def _hand_back(
+        self, exam: Exam, due_at: datetime, problem: Problem | None, *, blameless: bool = False
+    ) -> None:
         try:
-            self._store.release_exam(exam, due_at=due_at, problem=problem, now=self._clock())
+            self._store.release_exam(
+                exam, due_at=due_at, problem=problem, blameless=blameless, now=self._clock()
+            )
         except CadnodeError as error:
             # The lease ends by itself and the step runs again.
             log.warning("could not hand the exam back", exam=exam.id, detail=str(error))

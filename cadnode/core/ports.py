@@ -181,11 +181,18 @@ class ExamStore(Protocol):
         ...
 
     def release_exam(
-        self, exam: Exam, *, due_at: datetime, problem: Problem | None = None, now: datetime
+        self,
+        exam: Exam,
+        *,
+        due_at: datetime,
+        problem: Problem | None = None,
+        blameless: bool = False,
+        now: datetime,
     ) -> None:
         """Hand the exam back until `due_at`, at once if an image came meanwhile.
 
-        Without a problem the count of tries starts anew.
+        Without a problem, or with one that is not the exam's fault (`blameless`: the node is
+        unfit), the count of tries starts anew.
         """
         ...
 

@@ -117,7 +117,13 @@ class Analysis(StorePart):
             )
 
     def release_exam(
-        self, exam: Exam, *, due_at: datetime, problem: Problem | None = None, now: datetime
+        self,
+        exam: Exam,
+        *,
+        due_at: datetime,
+        problem: Problem | None = None,
+        blameless: bool = False,
+        now: datetime,
     ) -> None:
         """See ExamStore.release_exam. The same problem again leaves no second event."""
         with self._database.write() as connection:
@@ -130,7 +136,7 @@ class Analysis(StorePart):
                     due_at=due_at if before.image_count == _images_seen(exam) else before.due_at,
                     lease_owner=None,
                     lease_until=None,
-                    tries=0 if problem is None else jobs.c.tries,
+                    tries=0 if problem is None or blameless else jobs.c.tries,
                     error_code=None if problem is None else problem.code,
                     error_text=None if problem is None else problem.text,
                 )

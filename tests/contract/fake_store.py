@@ -205,14 +205,20 @@ class FakeExamStore:
         self._log(self.jobs[exam.id], now, kind, code, uid, exam.owner)
 
     def release_exam(
-        self, exam: Exam, *, due_at: datetime, problem: Problem | None = None, now: datetime
+        self,
+        exam: Exam,
+        *,
+        due_at: datetime,
+        problem: Problem | None = None,
+        blameless: bool = False,
+        now: datetime,
     ) -> None:
         job = self._held(exam)
         if not self._has_grown(exam):
             job.due_at = due_at
-        if problem is None:
+        if problem is None or blameless:
             job.tries = 0
-        elif problem != job.problem:
+        if problem is not None and problem != job.problem:
             self._log(job, now, "waiting", problem.code, None, exam.owner)
         job.owner = job.until = None
         job.problem = problem

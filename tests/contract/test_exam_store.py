@@ -335,6 +335,15 @@ class TestClaiming:
         store.accept(new_image(1, "1.2"), now=T0)
         assert claim(store, now=T0 + DAY).study_instance_uid == "1.2"
 
+    def test_trouble_that_is_not_the_exams_fault_is_kept_but_counts_no_try(self, store: ExamStore):
+        store.accept(new_image(), now=T0)
+        problem = Problem("E401", "the model is missing")
+        for _ in range(3):
+            exam = claim(store)
+            store.release_exam(exam, due_at=T0, problem=problem, blameless=True, now=T0)
+        assert claim(store).tries == 1
+        assert kinds(store).count("waiting") == 1
+
     def test_a_closed_exam_comes_before_one_that_still_has_to_be_read(self, store: ExamStore):
         store.accept(new_image(1, "1.1"), now=T0)
         store.accept(new_image(1, "1.2"), now=T0 + SECOND)

@@ -122,6 +122,7 @@ def test_an_unfit_model_makes_exams_wait_and_never_fails_them(bench, monkeypatch
         assert lane.run_once()
         bench.wait(UNFIT_PAUSE.total_seconds())
     assert bench.statuses() == ["receiving"]
+    assert job_of(bench).problem.code == "E401"
 
 
 def test_a_worker_that_lost_its_lease_writes_nothing(bench, monkeypatch):
