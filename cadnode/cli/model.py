@@ -66,7 +66,7 @@ def train(
     ],
     annotations: Annotations = None,
     masks: Masks = None,
-    starting_weights: Annotated[
+    start: Annotated[
         Path | None,
         typer.Option(exists=True, dir_okay=False, help=".npz of layer/variable arrays."),
     ] = None,
@@ -102,7 +102,7 @@ def train(
             validation_share=validation_share,
             split=split.value,
             seed=seed,
-            starting_weights=starting_weights,
+            starting_weights=start,
         ),
         cut=CutOptions(pitch_mm=pitch_mm, seed=seed),
     )

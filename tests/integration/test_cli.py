@@ -1,0 +1,185 @@
+"""The commands an administrator types, on a real database and real peers."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from cadnode.app import App, Store
+from cadnode.cli import cli
+from cadnode.config import load_settings
+from cadnode.core.errors import CadnodeError, ConfigError, IllegalMove, NotFound
+from cadnode.core.jobs import ExamStatus, NewImage, Problem
+from cadnode.core.uids import derive_uid
+from cadnode.dimse.archive import Archive
+from tests.objects import mammogram, write
+from tests.peers import free_port, storescp
+
+NOW = datetime(2026, 1, 5, 9, tzinfo=UTC)
+STUDY, IMAGE = derive_uid("study"), derive_uid("image")
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    file = tmp_path / "cadnode.toml"
+    file.write_text('[node]\ndata_dir = "data"\n[[peers]]\nname = "room 1"\nae_title = "MG1"\n')
+    return file
+
+
+@pytest.fixture
+def store(config):
+    opened = App(load_settings(config, {})).open_store(create=True)
+    yield opened
+    opened.close()
+
+
+def run(config: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(cli, [*arguments, "--config", str(config)])
+
+
+def add_destination(config: Path, name: str, ae_title: str, port: int) -> None:
+    with config.open("a") as file:
+        file.write(
+            f'[[destinations]]\nname = "{name}"\nae_title = "{ae_title}"\n'
+            f'host = "127.0.0.1"\nport = {port}\n'
+        )
+
+
+def one_exam(store: Store) -> None:
+    image = NewImage(IMAGE, "1.2", STUDY, "1.3", "1.2.840.10008.1.2", "images/x", 1, "0", "MG1")
+    store.exams.accept(image, now=NOW)
+
+
+def fail(store: Store) -> None:
+    exam = store.exams.claim_exam("worker", now=NOW, lease=timedelta(minutes=1))
+    assert exam
+    problem = Problem("E501", "an outline is open")
+    store.exams.move_exam(exam, ExamStatus.FAILED, text="failed", problem=problem, now=NOW)
+
+
+def test_an_empty_database_is_said_in_words(config, store):
+    assert "No exam has been received yet" in run(config, "jobs", "list").output
+    assert "No exam is failed" in run(config, "jobs", "list", "--status", "failed").output
+
+
+def test_jobs_are_listed_with_what_they_wait_for(config, store):
+    one_exam(store)
+    answer = run(config, "jobs", "list")
+    assert STUDY in answer.output
+    assert "receiving" in answer.output
+    (exam,) = json.loads(run(config, "jobs", "list", "--json").output)
+    assert exam["waits_for"]
+    assert exam["last_image_at"] == "2026-01-05T09:00:00+00:00"
+
+
+def test_a_failed_exam_is_started_again_by_a_person_and_the_history_says_who(config, store):
+    one_exam(store)
+    fail(store)
+    assert "E501" in run(config, "jobs", "show", "1").output
+    assert "receiving again" in run(config, "jobs", "retry", "1").output
+    detail = json.loads(run(config, "jobs", "show", "1", "--json").output)
+    assert detail["exam"]["status"] == "receiving"
+    assert detail["events"][-1]["actor"] not in ("", "worker")
+
+
+def test_an_exam_is_given_up_with_a_reason_only(config, store):
+    one_exam(store)
+    assert run(config, "jobs", "cancel", "1").exit_code == 2
+    assert run(config, "jobs", "cancel", "1", "--why", "test object").exit_code == 0
+    assert "test object" in run(config, "explain", STUDY).output
+    assert isinstance(run(config, "jobs", "retry", "1").exception, IllegalMove)
+
+
+@pytest.mark.parametrize("uid", [STUDY, IMAGE, "1.3"])
+def test_explain_knows_studies_images_and_series(config, store, uid):
+    one_exam(store)
+    answer = run(config, "explain", uid)
+    assert "received from MG1" in answer.output
+    assert json.loads(run(config, "explain", uid, "--json").output)
+
+
+def test_what_is_not_there_is_an_error_with_a_code(config, store):
+    assert isinstance(run(config, "jobs", "show", "7").exception, NotFound)
+    assert isinstance(run(config, "explain", "1.2.3").exception, NotFound)
+    assert isinstance(run(config, "echo", "nowhere").exception, ConfigError)
+
+
+def test_a_command_before_the_first_start_says_that_the_node_makes_the_database(config):
+    error = run(config, "jobs", "list").exception
+    assert isinstance(error, CadnodeError)
+    assert "first start" in str(error)
+
+
+def test_the_settings_in_force_are_shown_without_a_password(config):
+    with config.open("a") as file:
+        file.write('[database]\nurl = "postgresql://node:secret@db/cadnode"\n')
+    answer = run(config, "config", "show")
+    assert json.loads(answer.output)["database"]["url"] == "postgresql://node:***@db/cadnode"
+    assert "secret" not in answer.output
+
+
+@pytest.mark.peers
+def test_echo_shows_what_a_destination_accepts(config, tmp_path):
+    with storescp(tmp_path, ae_title="PACS") as archive:
+        add_destination(config, "pacs", "PACS", archive.port)
+        add_destination(config, "down", "DOWN", free_port())
+        answer = run(config, "echo", "pacs")
+        assert answer.exit_code == 0
+        assert "mammography-cad-sr: accepted" in answer.output
+        down = run(config, "echo", "down")
+        assert down.exit_code == 3
+        assert "does not answer" in down.output
+
+
+def test_send_says_of_each_file_what_became_of_it(config, tmp_path):
+    archive = Archive(tmp_path / "archive", ae_title="PACS")
+    archive.start()
+    try:
+        add_destination(config, "pacs", "PACS", archive.port)
+        first = write(mammogram(), tmp_path / "1.dcm")
+        second = write(mammogram(laterality="L"), tmp_path / "2.dcm")
+        answer = run(config, "send", str(first), str(second), "--to", "pacs")
+        assert answer.exit_code == 0, answer.output
+        assert answer.output.count("stored 0x0000") == 2
+    finally:
+        archive.stop()
+    answer = run(config, "send", str(first), "--to", "pacs")
+    assert answer.exit_code == 3
+    (tmp_path / "text").write_text("not DICOM")
+    assert run(config, "send", str(tmp_path / "text"), "--to", "pacs").exit_code == 2
+
+
+def test_check_names_what_is_not_well_and_says_so_in_its_status(config, tmp_path):
+    config.write_text(
+        config.read_text() + f'[model]\nfolder = "{tmp_path / "no models"}"\n', encoding="utf-8"
+    )
+    add_destination(config, "down", "DOWN", free_port())
+    answer = run(config, "check", "--json")
+    assert answer.exit_code == 1
+    found = {check["name"]: check["well"] for check in json.loads(answer.output)}
+    assert found == {
+        "settings": True,
+        "senders": True,
+        "database": None,
+        "disk": found["disk"],
+        "model": False,
+        "destination down": False,
+    }
+
+
+def test_the_model_in_force_is_listed_shown_and_verified(config):
+    assert "in force" in run(config, "model", "list").output
+    assert "#" in run(config, "model", "show").output
+    assert "hashes right" in run(config, "model", "verify").output
+
+
+def test_a_source_without_annotated_images_ends_in_one_clear_error(config, tmp_path):
+    folder = tmp_path / "images"
+    write(mammogram(), folder / "1.dcm")
+    answer = run(config, "evaluate", str(folder), "--out", str(tmp_path / "report"))
+    assert isinstance(answer.exception, ConfigError)
+    assert "no annotation names it" in str(answer.exception)
