@@ -77,6 +77,8 @@ def find_spots(
             np.clip(rows, 0, region.shape[0] - 1), np.clip(columns, 0, region.shape[1] - 1)
         ]
         spots = spots[inside]
+        if not len(spots):
+            return []
     spots = _without_neighbours(spots)
     diameters, closed = _extents(image, spots)
     return [

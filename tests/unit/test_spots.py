@@ -123,3 +123,11 @@ def test_a_higher_limit_never_adds_a_spot(limit, more):
     few = {spot.center for spot in found_in(pixels, minimum_contrast=limit + more)}
     many = {spot.center for spot in found_in(pixels, minimum_contrast=limit)}
     assert few <= many
+
+
+def test_a_region_without_a_spot_gives_none_though_there_are_some_beside_it():
+    pixels = background()
+    pixels += 0.3 * disk(pixels.shape, (200, 150), 4)
+    region = np.zeros(pixels.shape, dtype=np.bool_)
+    region[:40, :40] = True
+    assert found_in(pixels, region=region) == []
