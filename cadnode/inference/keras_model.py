@@ -79,4 +79,4 @@ def _device(wanted: str) -> str:
         raise ModelUnfit(f"no GPU that Keras' {keras.backend.backend()} backend can use")
     if wanted == "cpu" or not accelerators:
         return "cpu:0"
-    return accelerators[0]
+    return str(accelerators[0])
