@@ -15,7 +15,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from cadnode.app import App, lease_owner, once, utc_now
 from cadnode.core.errors import CadnodeError
-from cadnode.core.ports import ExamStore
+from cadnode.core.ports import Classifier, ExamStore
 from cadnode.storage.retention import purge
 from cadnode.storage.spool import Spool
 from cadnode.supervisor import Supervisor, stop_with_supervisor
@@ -59,7 +59,8 @@ def work(app: App) -> None:
     spool = app.spool()
     settings = app.settings
     lease = timedelta(seconds=settings.work.lease_seconds)
-    pipeline = app.pipeline(store.exams, spool, classifier=once(app.classifier))
+    classifier = once(app.classifier)
+    pipeline = app.pipeline(store.exams, spool, classifier=classifier)
     owner = lease_owner()
     lanes: list[Lane] = [
         AnalysisLane(
@@ -86,6 +87,8 @@ def work(app: App) -> None:
         )
         for lane in lanes
     ]
+    loading = threading.Thread(target=_load, args=(classifier,), name="loading", daemon=True)
+    threads.append(loading)
     scheduler = _housekeeping(app, store.exams, spool)
     for thread in threads:
         thread.start()
@@ -115,6 +118,16 @@ def serve(app: App, config: Path | None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: supervisor.stop())
     supervisor.run()
+
+
+def _load(classifier: Callable[[], Classifier]) -> None:
+    """Load the model before the first image comes, so that no exam waits for it."""
+    try:
+        spec = classifier().spec
+    except CadnodeError as error:
+        log.error("the model is unfit; exams will wait", detail=str(error))
+    else:
+        log.info("the model is ready", model=spec.name, version=spec.version)
 
 
 def _housekeeping(app: App, store: ExamStore, spool: Spool) -> BackgroundScheduler:
