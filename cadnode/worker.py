@@ -16,7 +16,7 @@ from typing import Protocol
 
 import structlog
 
-from cadnode.core.errors import CadnodeError, LeaseLost, ModelUnfit, StaleExam
+from cadnode.core.errors import CadnodeError, LeaseLost, ModelUnfit, SpoolFull, StaleExam
 from cadnode.core.jobs import Delivery, Exam, ExamStatus, Problem
 from cadnode.core.ports import ExamStore
 from cadnode.core.retry import RetryRules, backoff
@@ -25,7 +25,7 @@ from cadnode.pipeline import Pipeline
 log = structlog.get_logger(__name__)
 
 UNFIT_PAUSE = timedelta(seconds=30)
-"""How long exams wait before a missing or broken model is looked at again."""
+"""How long exams wait before a broken model or a full disk is looked at again."""
 
 DELIVERIES_AT_ONCE = 32
 """Objects sent over one association at most, so that one lease covers them."""
@@ -102,8 +102,9 @@ class AnalysisLane:
             log.warning("lease lost", exam=exam.id)
         except StaleExam:
             self._hand_back(exam, self._clock(), None)
-        except ModelUnfit as error:
-            log.error("the model is unfit; exams wait", exam=exam.id, detail=str(error))
+        except (ModelUnfit, SpoolFull) as error:
+            # Neither is the exam's fault, and the next one would fare no better.
+            log.error("the node is unfit; exams wait", exam=exam.id, detail=str(error))
             problem = Problem(error.code, error.detail)
             self._hand_back(exam, self._clock() + UNFIT_PAUSE, problem, blameless=True)
         except CadnodeError as error:

@@ -192,7 +192,7 @@ class ExamStore(Protocol):
         """Hand the exam back until `due_at`, at once if an image came meanwhile.
 
         Without a problem, or with one that is not the exam's fault (`blameless`: the node is
-        unfit), the count of tries starts anew.
+        unfit), the count of tries starts anew, and so does that of its images still to be read.
         """
         ...
 

@@ -128,6 +128,9 @@ class Analysis(StorePart):
         """See ExamStore.release_exam. The same problem again leaves no second event."""
         with self._database.write() as connection:
             before = held_row(connection, exam)
+            innocent = problem is None or blameless
+            if innocent:
+                _forget_tries(connection, exam)
             connection.execute(
                 update(jobs)
                 .where(jobs.c.id == exam.id)
@@ -136,7 +139,7 @@ class Analysis(StorePart):
                     due_at=due_at if before.image_count == _images_seen(exam) else before.due_at,
                     lease_owner=None,
                     lease_until=None,
-                    tries=0 if problem is None or blameless else jobs.c.tries,
+                    tries=0 if innocent else jobs.c.tries,
                     error_code=None if problem is None else problem.code,
                     error_text=None if problem is None else problem.text,
                 )
@@ -237,6 +240,18 @@ def _image_row(connection: Connection, exam: Exam, image_id: int) -> AnyRow:
     if row is None:
         raise NotFound(f"there is no image {image_id} in exam {exam.id}")
     return row
+
+
+def _forget_tries(connection: Connection, exam: Exam) -> None:
+    """A worker that hands back was not taken down, by none of the images it had begun."""
+    connection.execute(
+        update(images)
+        .where(
+            images.c.id.in_([image.id for image in exam.images]),
+            images.c.state == ImageState.RECEIVED,
+        )
+        .values(tries=0)
+    )
 
 
 def _header_values(header: ImageHeader) -> dict[str, object]:

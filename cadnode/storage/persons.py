@@ -156,7 +156,8 @@ def _refuse_when_taken_over(connection: Connection, job: AnyRow) -> None:
         .where(
             jobs.c.study_instance_uid == job.study_instance_uid,
             jobs.c.revision > job.revision,
-            jobs.c.status != ExamStatus.CANCELLED,
+            # A revision closed without a result of its own has taken nothing over.
+            jobs.c.status.not_in((ExamStatus.CANCELLED, ExamStatus.SKIPPED)),
         )
         .order_by(jobs.c.revision)
     ).scalar()

@@ -218,6 +218,9 @@ class FakeExamStore:
             job.due_at = due_at
         if problem is None or blameless:
             job.tries = 0
+            for image in self._study_images(job):
+                if image.value.state is ImageState.RECEIVED:
+                    image.value = replace(image.value, tries=0)
         if problem is not None and problem != job.problem:
             self._log(job, now, "waiting", problem.code, None, exam.owner)
         job.owner = job.until = None
@@ -382,7 +385,7 @@ class FakeExamStore:
         if to is not ExamStatus.REPORTED and any(
             other.study == job.study
             and other.revision > job.revision
-            and other.status is not ExamStatus.CANCELLED
+            and other.status not in (ExamStatus.CANCELLED, ExamStatus.SKIPPED)
             for other in self.jobs.values()
         ):
             raise IllegalMove("a newer revision has taken over")

@@ -400,6 +400,23 @@ class TestImages:
         assert (kept.path, kept.size, kept.sha256) == (image.path, image.size, image.sha256)
         assert (kept.received_at, kept.calling_ae) == (T0, "MODALITY")
 
+    @pytest.mark.parametrize(
+        ("problem", "blameless", "tries"),
+        [
+            (None, False, 1),
+            (Problem("E401", "the model is missing"), True, 1),
+            (Problem("E000", "unexpected"), False, 2),
+        ],
+    )
+    def test_an_image_is_not_blamed_for_a_stop_or_an_unfit_node(
+        self, store: ExamStore, problem: Problem | None, blameless: bool, tries: int
+    ):
+        store.accept(new_image(), now=T0)
+        exam = claim(store)
+        store.begin_image(exam, 1, now=T0)
+        store.release_exam(exam, due_at=T0, problem=problem, blameless=blameless, now=T0)
+        assert store.begin_image(claim(store), 1, now=T0) == tries
+
     def test_a_second_record_replaces_the_first_but_keeps_the_header(self, store: ExamStore):
         store.accept(new_image(), now=T0)
         exam = claim(store)
@@ -725,6 +742,13 @@ class TestPersons:
         with pytest.raises(IllegalMove):
             store.retry(1, by="anna", now=T0)
         store.cancel(2, why="a mistake", by="anna", now=T0)
+        assert store.retry(1, by="anna", now=T0) is ExamStatus.RECEIVING
+
+    def test_a_newer_revision_without_a_result_does_not_bar_the_retry(self, store: ExamStore):
+        store.accept(new_image(1), now=T0)
+        store.move_exam(claim(store), ExamStatus.FAILED, text="No.", now=T0)
+        store.accept(new_image(2), now=T0)
+        store.move_exam(claim(store), ExamStatus.SKIPPED, text="Nothing new to read.", now=T0)
         assert store.retry(1, by="anna", now=T0) is ExamStatus.RECEIVING
 
     def test_a_cancelled_exam_sends_nothing_and_its_worker_has_lost_it(self, store: ExamStore):

@@ -8,9 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from cadnode.core.errors import DatabaseUnavailable, LeaseLost, ModelUnfit, ResultInvalid
+from cadnode.core.errors import (
+    DatabaseUnavailable,
+    LeaseLost,
+    ModelUnfit,
+    ResultInvalid,
+    SpoolFull,
+)
 from cadnode.core.retry import RetryRules
 from cadnode.worker import UNFIT_PAUSE, AnalysisLane, DeliveryLane, run_lane, unexpected
+from tests.contract.fake_classifier import FakeClassifier
 from tests.unit.bench import LEASE, Bench
 
 
@@ -123,6 +130,56 @@ def test_an_unfit_model_makes_exams_wait_and_never_fails_them(bench, monkeypatch
         bench.wait(UNFIT_PAUSE.total_seconds())
     assert bench.statuses() == ["receiving"]
     assert job_of(bench).problem.code == "E401"
+
+
+def test_a_model_that_cannot_be_loaded_leaves_no_image_failed(bench, monkeypatch):
+    def unfit():
+        raise ModelUnfit("the folder is empty")
+
+    bench.send_four()
+    lane = lane_of(bench)
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.pipeline, "_classifier", unfit)
+        for _ in range(20):
+            assert lane.run_once()
+            bench.wait(UNFIT_PAUSE.total_seconds())
+    while lane.run_once():
+        pass
+    assert set(bench.reasons().values()) == {"analyzed"}
+
+
+def test_an_image_that_was_being_read_at_every_stop_is_not_given_up(bench):
+    bench.send_four()
+    stopping = threading.Event()
+    for _ in range(10):
+        classify = FakeClassifier.classify
+        stopping.clear()
+
+        def stop_meanwhile(self, patches, classify=classify):
+            stopping.set()
+            return classify(self, patches)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(FakeClassifier, "classify", stop_meanwhile)
+            lane_of(bench, stopping).run_once()
+    bench.analyze()
+    assert set(bench.reasons().values()) == {"analyzed"}
+
+
+def test_a_full_disk_makes_exams_wait_and_never_fails_them(bench, monkeypatch):
+    def full(*_args):
+        raise SpoolFull("the data disk is full")
+
+    bench.send_four()
+    lane = lane_of(bench)
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.files, "keep_result", full)
+        for _ in range(20):
+            lane.run_once()
+            bench.wait(UNFIT_PAUSE.total_seconds())
+    assert job_of(bench).problem.code == "E201"
+    lane.run_once()
+    assert bench.statuses() == ["reported"]
 
 
 def test_a_worker_that_lost_its_lease_writes_nothing(bench, monkeypatch):
