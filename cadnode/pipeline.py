@@ -22,7 +22,7 @@ import structlog
 
 from cadnode.core.analysis import analyze_mammogram
 from cadnode.core.eligibility import judge
-from cadnode.core.errors import ImageFailed, NotFound, OutOfTries
+from cadnode.core.errors import ImageFailed, LeaseLost, NotFound, OutOfTries
 from cadnode.core.exam import (
     Algorithm,
     AnalyzedImage,
@@ -107,7 +107,7 @@ class Pipeline:
         elif exam.status is ExamStatus.RECEIVING:
             self.analyze(exam, pulse)
         else:
-            self.report(exam)
+            self.report(exam, pulse)
 
     def analyze(self, exam: Exam, pulse: Callable[[], None]) -> None:
         """Analyze what is new; close the exam if it is complete, else wait for more."""
@@ -122,8 +122,10 @@ class Pipeline:
         images = [self._settle_held(exam, image, images, pulse) for image in images]
         self._close(exam, images, complete)
 
-    def report(self, exam: Exam) -> None:
+    def report(self, exam: Exam, pulse: Callable[[], None]) -> None:
         """Build every result object, keep the files, and note what is due where."""
+        # The objects name one model: what another one has read before an update is read again.
+        images = [self._settle(exam, image, pulse) for image in exam.images]
         predecessors = self._store.supersede(exam, now=self._clock())
         report = ExamReport(
             study_instance_uid=exam.study_instance_uid,
@@ -141,7 +143,7 @@ class Pipeline:
                     findings=image.findings,
                     failure=image.reason,
                 )
-                for image in exam.images
+                for image in images
                 if image.state in (ImageState.ANALYZED, ImageState.FAILED)
             ),
             predecessors=tuple(predecessors),
@@ -177,7 +179,12 @@ class Pipeline:
                 jitter=self._jitter(),
                 rules=self._rules.retry,
             )
-            self._store.record_delivery(delivery, outcome, decision, now=self._clock())
+            try:
+                self._store.record_delivery(delivery, outcome, decision, now=self._clock())
+            except LeaseLost:
+                # Cancelled by a person meanwhile, or too late; the others' outcomes still count.
+                log.warning("lease lost", exam=delivery.exam_id, destination=destination)
+                continue
             write = log.info if decision.verdict is Verdict.DONE else log.warning
             write(
                 "delivery",
@@ -244,11 +251,12 @@ class Pipeline:
         images: Sequence[ExamImage],
         pulse: Callable[[], None],
     ) -> ExamImage:
+        # Also one that an earlier revision has read, or failed to: its other half has come late.
+        if image.state is not ImageState.SET_ASIDE and superseded_by_presentation(image, images):
+            reason = Reason.PRESENTATION_PREFERRED
+            return self._record(exam, image, ImageState.SET_ASIDE, None, reason=reason, findings=())
         if image.state is not ImageState.RECEIVED:
             return image
-        if superseded_by_presentation(image, images):
-            reason = Reason.PRESENTATION_PREFERRED
-            return self._record(exam, image, ImageState.SET_ASIDE, None, reason=reason)
         return self._settle(exam, image, pulse, closing=True)
 
     def _close(self, exam: Exam, images: Sequence[ExamImage], complete: CompletedBy) -> None:

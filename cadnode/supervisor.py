@@ -64,7 +64,7 @@ class Supervisor:
             child.process = None
             # Somebody who has run for a minute is not in a crash loop.
             child.deaths = 1 if now - child.started_at > 60 else child.deaths + 1
-            pause = min(2.0 ** (child.deaths - 1) - 1, LONGEST_PAUSE)
+            pause = pause_after(child.deaths)
             child.start_at = now + pause
             log.error("a process died", process=child.name, status=status, again_in_s=pause)
         if now >= child.start_at:
@@ -94,6 +94,12 @@ class Supervisor:
                 log.warning("killed, it did not stop in time", process=name)
                 process.kill()
                 process.wait()
+
+
+def pause_after(deaths: int) -> float:
+    """Seconds before a process that died so many times in a row is started again."""
+    # Bounded before it is raised: a night of crashes would overflow the power.
+    return min(2.0 ** min(deaths - 1, 10) - 1, LONGEST_PAUSE)
 
 
 def stop_with_supervisor() -> None:

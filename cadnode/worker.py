@@ -177,11 +177,8 @@ class DeliveryLane:
         if not deliveries:
             return False
         renew = _Renewal(lambda: self._renew(deliveries), self._lease)
-        try:
-            with renew.running():
-                self._pipeline.deliver(self._destination, deliveries)
-        except LeaseLost:
-            log.warning("lease lost", destination=self._destination)
+        with renew.running():
+            self._pipeline.deliver(self._destination, deliveries)
         return True
 
     def _renew(self, deliveries: Sequence[Delivery]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from cadnode.core.mammogram import Intent
 from cadnode.core.reasons import Reason
 from cadnode.core.retry import SendCause
 from cadnode.core.uids import derive_uid
+from tests.contract.fake_classifier import FakeClassifier
 from tests.unit.bench import LEASE, MG_PROCESSING, Bench
 
 
@@ -172,6 +174,49 @@ def test_the_presentation_image_is_read_and_its_processing_image_is_not(bench):
     bench.wait(60)
     bench.analyze()
     assert bench.reasons() == {"raw rcc": "N103", "rcc": "analyzed"}
+
+
+def test_a_presentation_image_that_comes_late_takes_the_place_of_its_processing_image(bench):
+    bench.send("raw rcc", "RCC", sop_class_uid=MG_PROCESSING, intent=Intent.PROCESSING)
+    bench.wait(60)
+    bench.analyze()
+    bench.deliver()
+    bench.send("rcc", "RCC", source_uids=(derive_uid("raw rcc"),))
+    bench.wait(60)
+    bench.analyze()
+    assert bench.reasons() == {"raw rcc": "N103", "rcc": "analyzed"}
+    late = bench.builder.reports[-1]
+    assert [image.sop_instance_uid for image in late.images] == [derive_uid("rcc")]
+
+
+def test_a_processing_image_that_failed_does_not_mar_its_presentation_image(bench):
+    raw = {"sop_class_uid": MG_PROCESSING, "intent": Intent.PROCESSING, "bits_stored": 8}
+    bench.send("raw rcc", "RCC", **raw)
+    bench.send("rcc", "RCC", source_uids=(derive_uid("raw rcc"),))
+    bench.wait(60)
+    bench.analyze()
+    assert bench.reasons() == {"raw rcc": "N103", "rcc": "analyzed"}
+
+
+def test_an_exam_closed_before_a_model_update_is_read_again_by_the_model_it_names(bench):
+    bench.send_four()
+    bench.pipeline.advance(bench.claim(), lambda: None)
+    spec = replace(FakeClassifier().spec, version="next")
+    bench.pipeline._classifier = lambda: FakeClassifier(spec)
+    bench.analyze()
+    assert bench.builder.reports[-1].algorithm.version == "next"
+    assert {image.value.model for image in bench.store.images.values()} == {f"{spec.name} next"}
+
+
+def test_an_exam_cancelled_while_it_is_sent_leaves_the_outcome_of_the_others(bench):
+    bench.send_four()
+    bench.send("another", "RCC", study_instance_uid="1.2.4")
+    bench.wait(60)
+    bench.analyze()
+    due = bench.store.claim_deliveries("pacs", "worker", now=bench.now, lease=LEASE, limit=10)
+    bench.store.cancel(due[0].exam_id, why="a test object", by="anna", now=bench.now)
+    bench.pipeline.deliver("pacs", due)
+    assert sorted(bench.statuses()) == ["cancelled", "delivered"]
 
 
 def test_a_processing_image_alone_is_read_when_the_quiet_time_is_over(bench):
