@@ -1,7 +1,8 @@
 """Structured events on standard error, without patient data.
 
 An event is a short sentence plus fields (UIDs, job numbers, counts, codes). Names, birth dates
-and patient identifiers never go in: `_no_patient_data` stops a field that is called so.
+and patient identifiers never go in: `_no_patient_data` stops a field that is called so, and of
+an exception that a library logs only its kind and place are kept.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from collections.abc import MutableMapping
 from typing import Any, TextIO
 
 import structlog
+
+from cadnode.core.errors import unexpected
 
 _FORBIDDEN = ("patient", "birth")
 
@@ -30,12 +33,10 @@ def configure(level: str, style: str) -> None:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _no_patient_data,
+        _no_traceback,
     ]
     if style == "json":
-        renderers: list[Any] = [
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ]
+        renderers: list[Any] = [structlog.processors.JSONRenderer()]
     else:
         renderers = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
     structlog.configure(
@@ -77,4 +78,15 @@ def _no_patient_data(
     for field in event:
         if any(word in field.lower() for word in _FORBIDDEN):
             event[field] = "(withheld)"
+    return event
+
+
+def _no_traceback(
+    _logger: Any, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """A traceback shows messages, and on a console local variables: names may be among them."""
+    found = event.pop("exc_info", None)
+    error = sys.exception() if found is True else found[1] if isinstance(found, tuple) else found
+    if isinstance(error, BaseException):
+        event["error"] = unexpected(error)
     return event

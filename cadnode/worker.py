@@ -7,16 +7,21 @@ dies simply stops renewing: the lease runs out and the same step runs again some
 from __future__ import annotations
 
 import threading
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Protocol
 
 import structlog
 
-from cadnode.core.errors import CadnodeError, LeaseLost, ModelUnfit, SpoolFull, StaleExam
+from cadnode.core.errors import (
+    CadnodeError,
+    LeaseLost,
+    ModelUnfit,
+    SpoolFull,
+    StaleExam,
+    unexpected,
+)
 from cadnode.core.jobs import Delivery, Exam, ExamStatus, Problem
 from cadnode.core.ports import ExamStore
 from cadnode.core.retry import RetryRules, backoff
@@ -33,16 +38,6 @@ DELIVERIES_AT_ONCE = 32
 
 class Interrupted(Exception):
     """The step was stopped between two batches, because the worker stops or lost its lease."""
-
-
-def unexpected(error: Exception) -> str:
-    """The kind of an error nobody planned for, and where it came from.
-
-    Its message stays out: it may hold anything, patient data too.
-    """
-    frames = traceback.extract_tb(error.__traceback__)[-4:]
-    where = " < ".join(f"{Path(f.filename).name}:{f.lineno}" for f in reversed(frames))
-    return f"unexpected {type(error).__name__} at {where}"
 
 
 class Lane(Protocol):

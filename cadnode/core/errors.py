@@ -29,6 +29,8 @@ used twice: a retired one stays here as a comment.
 
 from __future__ import annotations
 
+import traceback
+from pathlib import Path
 from typing import ClassVar
 
 from cadnode.core.reasons import Reason
@@ -168,3 +170,13 @@ class OutOfTries(CadnodeError):
     """A step ended badly too many times, or took its worker down each time."""
 
     code = "E801"
+
+
+def unexpected(error: BaseException) -> str:
+    """The kind of an error nobody planned for, and where it came from.
+
+    Its message stays out: it may hold anything, patient data too.
+    """
+    frames = traceback.extract_tb(error.__traceback__)[-4:]
+    where = " < ".join(f"{Path(f.filename).name}:{f.lineno}" for f in reversed(frames))
+    return f"unexpected {type(error).__name__} at {where}"

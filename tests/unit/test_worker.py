@@ -14,9 +14,10 @@ from cadnode.core.errors import (
     ModelUnfit,
     ResultInvalid,
     SpoolFull,
+    unexpected,
 )
 from cadnode.core.retry import RetryRules
-from cadnode.worker import UNFIT_PAUSE, AnalysisLane, DeliveryLane, run_lane, unexpected
+from cadnode.worker import UNFIT_PAUSE, AnalysisLane, DeliveryLane, run_lane
 from tests.contract.fake_classifier import FakeClassifier
 from tests.unit.bench import LEASE, Bench
 
