@@ -171,29 +171,12 @@ class Pipeline:
             ],
         )
         for delivery, outcome in zip(deliveries, outcomes, strict=True):
-            decision = decide(
-                outcome,
-                tries=delivery.tries,
-                first_try_at=delivery.first_try_at,
-                now=self._clock(),
-                jitter=self._jitter(),
-                rules=self._rules.retry,
-            )
-            try:
-                self._store.record_delivery(delivery, outcome, decision, now=self._clock())
-            except LeaseLost:
-                # Cancelled by a person meanwhile, or too late; the others' outcomes still count.
-                log.warning("lease lost", exam=delivery.exam_id, destination=destination)
-                continue
-            write = log.info if decision.verdict is Verdict.DONE else log.warning
-            write(
-                "delivery",
-                exam=delivery.exam_id,
-                destination=destination,
-                verdict=decision.verdict,
-                code=decision.code,
-                detail=decision.text,
-            )
+            self._sent(delivery, outcome)
+
+    def not_sent(self, delivery: Delivery, detail: str) -> None:
+        """Write down that sending one object ended in an error nobody planned for."""
+        uid = delivery.result.sop_instance_uid
+        self._sent(delivery, SendOutcome(uid, SendCause.BROKE_OFF, detail=detail))
 
     # ---- inside the steps ------------------------------------------------------------------
 
@@ -332,6 +315,31 @@ class Pipeline:
                 continue
             return first.patient_key is not None and first.patient_key != header.patient_key
         return False
+
+    def _sent(self, delivery: Delivery, outcome: SendOutcome) -> None:
+        decision = decide(
+            outcome,
+            tries=delivery.tries,
+            first_try_at=delivery.first_try_at,
+            now=self._clock(),
+            jitter=self._jitter(),
+            rules=self._rules.retry,
+        )
+        try:
+            self._store.record_delivery(delivery, outcome, decision, now=self._clock())
+        except LeaseLost:
+            # Cancelled by a person meanwhile, or too late; the others' outcomes still count.
+            log.warning("lease lost", exam=delivery.exam_id, destination=delivery.destination)
+            return
+        write = log.info if decision.verdict is Verdict.DONE else log.warning
+        write(
+            "delivery",
+            exam=delivery.exam_id,
+            destination=delivery.destination,
+            verdict=decision.verdict,
+            code=decision.code,
+            detail=decision.text,
+        )
 
     def _send(self, sender: Sender, objects: Sequence[OutgoingObject]) -> Sequence[SendOutcome]:
         try:

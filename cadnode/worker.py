@@ -173,8 +173,22 @@ class DeliveryLane:
             return False
         renew = _Renewal(lambda: self._renew(deliveries), self._lease)
         with renew.running():
-            self._pipeline.deliver(self._destination, deliveries)
+            self._deliver(deliveries)
         return True
+
+    def _deliver(self, deliveries: Sequence[Delivery]) -> None:
+        try:
+            self._pipeline.deliver(self._destination, deliveries)
+        except CadnodeError:
+            raise
+        except Exception as error:
+            log.error("sending broke off", lane=self.name, detail=unexpected(error))
+            if len(deliveries) == 1:
+                self._pipeline.not_sent(deliveries[0], unexpected(error))
+                return
+            # One object must not hold up the others: find it by sending one by one.
+            for delivery in deliveries:
+                self._deliver([delivery])
 
     def _renew(self, deliveries: Sequence[Delivery]) -> None:
         self._store.renew_deliveries(deliveries, now=self._clock(), lease=self._lease)

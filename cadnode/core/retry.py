@@ -4,11 +4,13 @@
 | --------------------------------------- | ----------------------------------------------- |
 | stored, stored with a warning (Bxxx)    | done; a warning is kept, never sent again       |
 | presentation context rejected           | permanent for this object at this destination   |
+| 0x0111, it holds this UID already       | done: an earlier attempt's answer was lost      |
 | 0x0122, A9xx, Cxxx                      | permanent                                       |
 | A7xx, any other failure status          | transient                                       |
 | association rejected for good           | permanent (our AE title or theirs is not known) |
 | no connection, refused for now, aborted | transient                                       |
 | no answer, time-out                     | transient (the same stored file is sent again)  |
+| sending broke off in this program       | transient, so that no error is tried for ever   |
 | our stored file is gone                 | permanent: a person has to look at the disk     |
 
 Transient trouble is tried again after 1 s, doubling up to 15 min, with jitter, until the give-up
@@ -32,6 +34,7 @@ class SendCause(StrEnum):
     UNREACHABLE = "no connection"
     ABORTED = "the association was aborted"
     NO_ANSWER = "no answer came in time"
+    BROKE_OFF = "sending broke off in this node"
     FILE_LOST = "the stored file is gone or damaged"
 
 
@@ -74,6 +77,9 @@ class RetryRules:
     give_up_after: timedelta = timedelta(hours=72)
 
 
+DUPLICATE_INSTANCE = 0x0111
+"""The UID of a result object derives from its content: whoever holds the one holds the other."""
+
 _PERMANENT_CAUSES = frozenset({SendCause.CONTEXT_REJECTED, SendCause.REJECTED_PERMANENTLY})
 
 
@@ -109,7 +115,7 @@ def decide(
     if outcome.detail:
         text += f" ({outcome.detail})"
     if outcome.cause is SendCause.ANSWERED and outcome.status is not None:
-        if is_success(outcome.status):
+        if is_success(outcome.status) or outcome.status == DUPLICATE_INSTANCE:
             return Decision(Verdict.DONE, None, text)
         if is_permanent(outcome.status):
             return Decision(Verdict.GIVE_UP, "E602", text)
@@ -119,4 +125,5 @@ def decide(
         return Decision(Verdict.GIVE_UP, "E602", text)
     if now - first_try_at >= rules.give_up_after:
         return Decision(Verdict.GIVE_UP, "E603", text)
-    return Decision(Verdict.RETRY, "E601", text, now + backoff(tries, jitter, rules))
+    code = "E000" if outcome.cause is SendCause.BROKE_OFF else "E601"
+    return Decision(Verdict.RETRY, code, text, now + backoff(tries, jitter, rules))

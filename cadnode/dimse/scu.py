@@ -69,7 +69,9 @@ class DicomSender:
         outcomes: list[SendOutcome] = []
         within(self._timeouts.delivery, lambda: _deliver(line, outgoing, outcomes), line.cut)
         late = Trouble(SendCause.NO_ANSWER, "the time for the delivery was over")
-        return outcomes[: len(objects)] + _all(late, objects[len(outcomes) :])
+        # A copy: a thread that was given up may still add to the list.
+        known = outcomes[: len(objects)]
+        return known + _all(late, objects[len(known) :])
 
     def check(self, sop_class_uids: Sequence[str]) -> PeerCheck:
         """C-ECHO, and which of at most 60 storage SOP classes the destination accepts."""

@@ -243,6 +243,14 @@ class TestRetry:
     def test_success_and_warnings_mean_stored(self, status: int):
         assert verdict(SendCause.ANSWERED, status) == (Verdict.DONE, None)
 
+    def test_an_object_that_lies_there_already_is_delivered(self):
+        assert verdict(SendCause.ANSWERED, 0x0111) == (Verdict.DONE, None)
+
+    def test_an_error_nobody_planned_for_is_tried_again_until_the_give_up_time(self):
+        assert verdict(SendCause.BROKE_OFF) == (Verdict.RETRY, "E000")
+        after = PATIENCE.give_up_after
+        assert verdict(SendCause.BROKE_OFF, after=after) == (Verdict.GIVE_UP, "E603")
+
     @pytest.mark.parametrize("status", [0x0122, 0xA900, 0xA9FF, 0xC000, 0xC211, 0xCFFF])
     def test_a_refusal_of_this_object_is_final(self, status: int):
         assert verdict(SendCause.ANSWERED, status) == (Verdict.GIVE_UP, "E602")

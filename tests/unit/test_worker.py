@@ -183,6 +183,33 @@ def test_a_full_disk_makes_exams_wait_and_never_fails_them(bench, monkeypatch):
     assert bench.statuses() == ["reported"]
 
 
+def test_an_object_that_cannot_be_sent_for_no_known_reason_holds_up_no_other(bench, monkeypatch):
+    bench.send_four()
+    bench.send("another", "RCC", study_instance_uid="1.2.4")
+    bench.wait(60)
+    bench.analyze()
+    sender = bench.senders["pacs"]
+    send, poison = sender.send, next(iter(bench.files.kept))
+
+    def explode(objects):
+        if any(item.sop_instance_uid == poison for item in objects):
+            raise ValueError("Test^Patient")
+        return send(objects)
+
+    monkeypatch.setattr(sender, "send", explode)
+    delivery = DeliveryLane(
+        "pacs", bench.store, bench.pipeline, owner="w", lease=LEASE, clock=lambda: bench.now
+    )
+    assert delivery.run_once()
+    assert sorted(bench.statuses()) == ["delivered", "reported"]
+    (waiting,) = [d for d in bench.store.deliveries.values() if d.status == "pending"]
+    assert waiting.code == "E000"
+    assert "Patient" not in waiting.text
+    bench.wait(72 * 3600)
+    assert delivery.run_once()
+    assert sorted(bench.statuses()) == ["delivered", "failed"]
+
+
 def test_a_worker_that_lost_its_lease_writes_nothing(bench, monkeypatch):
     bench.send_four()
     lane = lane_of(bench)
