@@ -92,11 +92,11 @@ def breast_area(pixels: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArra
     """
     step = max(1, -(-max(pixels.shape) // COARSE_SIDE))
     all_valid = bool(valid.all())
-    coarse_valid = None if all_valid else _block_mean(valid, step) > 0.5
+    # Padding counts as air: many digital images have no other air to tell the breast from.
     shown = pixels if all_valid else np.where(valid, pixels, np.float32(0.0))
     coarse = _block_mean(shown, step)
     coarse = ndimage.median_filter(coarse, size=3, mode="nearest")
-    known = coarse.ravel() if coarse_valid is None else coarse[coarse_valid]
+    known = coarse.ravel()
     found = np.zeros(coarse.shape, dtype=np.bool_)
     # A white film border would draw the threshold above a dim breast: look below it first.
     for ceiling in (np.quantile(known, 0.85), np.max(known)) if known.size else ():

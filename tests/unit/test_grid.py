@@ -76,6 +76,14 @@ def test_padding_is_not_breast_however_bright_it_is():
     assert agreement(found, truth) > 0.95
 
 
+def test_where_all_air_is_padding_the_breast_is_still_whole():
+    """As a GE Senographe sends it: no pixel of air is left to tell the fat from."""
+    truth = half_disc()
+    pixels = np.where(truth, picture(truth) - 0.2, 0).astype(np.float32)
+    pixels[200:400, :120][truth[200:400, :120]] += 0.4
+    assert agreement(breast_area(pixels, truth), truth) > 0.95
+
+
 @pytest.mark.parametrize(
     "pixels",
     [
