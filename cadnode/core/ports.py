@@ -141,6 +141,7 @@ class ExamStore(Protocol):
 
         The exam in `receiving` of that study gets it; with none, a new exam is made, at the next
         revision when the study has been seen before. SAME and CONFLICT change nothing but events.
+        An image that comes back after it was purged is NEW: its file is there again.
         """
         ...
 

@@ -391,6 +391,9 @@ def _events_about(
 ) -> tuple[EventRecord, ...]:
     return _events(
         connection,
-        events.c.job_id.in_(exam_ids)
-        & or_(events.c.subject_uid.is_(None), events.c.subject_uid.in_(subjects)),
+        # What happened to the image itself counts in any revision: it may have come back.
+        or_(
+            events.c.subject_uid.in_(subjects),
+            events.c.job_id.in_(exam_ids) & events.c.subject_uid.is_(None),
+        ),
     )

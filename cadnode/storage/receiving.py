@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from cadnode.core.errors import DatabaseUnavailable, InstanceConflict
+from cadnode.core.exam import ImageState
 from cadnode.core.jobs import Acceptance, ExamStatus, NewImage
 from cadnode.storage.database import StorePart
 from cadnode.storage.rows import AnyRow, log_event
-from cadnode.storage.tables import images, jobs
+from cadnode.storage.tables import findings, images, jobs
 
 _ACTOR = "receiver"
 
@@ -40,29 +41,19 @@ class Receiving(StorePart):
 
 def _accept(connection: Connection, image: NewImage, now: datetime) -> Acceptance:
     kept = connection.execute(
-        select(images).where(images.c.sop_instance_uid == image.sop_instance_uid)
+        select(images, jobs.c.status.label("exam_status"))
+        .join(jobs, jobs.c.id == images.c.job_id)
+        .where(images.c.sop_instance_uid == image.sop_instance_uid)
     ).one_or_none()
-    if kept is not None:
+    if kept is not None and not _is_back(kept, image):
         return _compare(connection, kept, image, now)
     exam = _open_exam(connection, image, now) or _new_exam(connection, image, now)
-    connection.execute(
-        insert(images).values(
-            job_id=exam.id,
-            sop_instance_uid=image.sop_instance_uid,
-            sop_class_uid=image.sop_class_uid,
-            series_instance_uid=image.series_instance_uid,
-            transfer_syntax_uid=image.transfer_syntax_uid,
-            path=image.path,
-            size=image.size,
-            sha256=image.sha256,
-            calling_ae=image.calling_ae,
-            received_at=now,
-            state="received",
-            tries=0,
-            detail="",
-            source_uids=[],
-        )
-    )
+    values = _values(exam, image, now)
+    if kept is None:
+        connection.execute(insert(images).values(values))
+    else:
+        connection.execute(delete(findings).where(findings.c.image_id == kept.id))
+        connection.execute(update(images).where(images.c.id == kept.id).values(values))
     log_event(
         connection,
         job_id=exam.id,
@@ -73,6 +64,40 @@ def _accept(connection: Connection, image: NewImage, now: datetime) -> Acceptanc
         actor=_ACTOR,
     )
     return Acceptance.NEW
+
+
+def _is_back(kept: AnyRow, image: NewImage) -> bool:
+    """The same bytes after their retention time: the answer "the same" would keep them unread,
+    and for ever."""
+    return bool(kept.exam_status == ExamStatus.PURGED and kept.sha256 == image.sha256)
+
+
+def _values(exam: AnyRow, image: NewImage, now: datetime) -> dict[str, object]:
+    """The row of an image that nothing but its arrival is known of."""
+    return {
+        "job_id": exam.id,
+        "sop_instance_uid": image.sop_instance_uid,
+        "sop_class_uid": image.sop_class_uid,
+        "series_instance_uid": image.series_instance_uid,
+        "transfer_syntax_uid": image.transfer_syntax_uid,
+        "path": image.path,
+        "size": image.size,
+        "sha256": image.sha256,
+        "calling_ae": image.calling_ae,
+        "received_at": now,
+        "state": ImageState.RECEIVED,
+        "tries": 0,
+        "reason": None,
+        "detail": "",
+        "laterality": None,
+        "view": None,
+        "intent": None,
+        "source_uids": [],
+        "rows": None,
+        "columns": None,
+        "model": None,
+        "analyzed_at": None,
+    }
 
 
 def _compare(connection: Connection, kept: AnyRow, image: NewImage, now: datetime) -> Acceptance:

@@ -96,15 +96,18 @@ class FakeExamStore:
     # receiving
 
     def accept(self, image: NewImage, *, now: datetime) -> Acceptance:
-        for kept in self.images.values():
+        number = len(self.images) + 1
+        for known, kept in self.images.items():
             if kept.value.sop_instance_uid == image.sop_instance_uid:
                 same = kept.value.sha256 == image.sha256
+                if same and kept.job.status is ExamStatus.PURGED:
+                    number = known
+                    break
                 kind, code = ("image-received-again", None) if same else ("image-conflict", "E202")
                 self._log(kept.job, now, kind, code, image.sop_instance_uid, "receiver")
                 return Acceptance.SAME if same else Acceptance.CONFLICT
         job = self._open_job(image, now)
         job.last_image_at = job.due_at = now
-        number = len(self.images) + 1
         value = ExamImage(
             id=number,
             sop_instance_uid=image.sop_instance_uid,

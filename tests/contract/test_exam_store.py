@@ -780,6 +780,23 @@ class TestPersons:
 
 
 class TestRetention:
+    def test_an_image_that_comes_back_after_it_was_purged_is_a_new_revision(self, store: ExamStore):
+        store.accept(new_image(1), now=T0)
+        exam = claim(store)
+        store.record_image(exam, 1, state=ImageState.ANALYZED, findings=[FINDING], now=T0)
+        store.move_exam(exam, ExamStatus.SKIPPED, text="Nothing.", now=T0)
+        store.mark_purged(1, now=T0 + DAY)
+        assert store.accept(new_image(1), now=T0 + DAY) is Acceptance.NEW
+        again = claim(store, now=T0 + DAY)
+        assert again.revision == 2
+        (image,) = again.images
+        assert (image.state, image.tries, image.findings) == (ImageState.RECEIVED, 0, ())
+        assert (image.revision, image.received_at) == (2, T0 + DAY)
+        store.move_exam(again, ExamStatus.SKIPPED, text="Nothing.", now=T0 + DAY)
+        assert [number for number, _ in store.purgeable(finished_before=T0 + DAY * 2, limit=9)] == [
+            2
+        ]
+
     def test_a_delivered_exam_is_purged_after_its_time_with_all_its_files(self, store: ExamStore):
         store.accept(new_image(1), now=T0)
         report(store)
