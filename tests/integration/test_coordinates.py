@@ -13,7 +13,7 @@ from cadnode.app import App, once
 from cadnode.config import load_settings
 from cadnode.core.analysis import analyze_mammogram
 from cadnode.dicom.reader import DicomReader
-from tests.objects import add_cluster, breast_phantom, flip, flip_points, mammogram, write
+from tests.objects import add_cluster, breast_phantom, flip_points, mammogram, write
 
 WIDTH_MM, HEIGHT_MM = 55.0, 70.0
 CLUSTER_MM = (33.0, 36.0)
@@ -31,7 +31,7 @@ def test_a_cluster_comes_back_within_a_millimetre(tmp_path, spacing_mm, orientat
     dots = add_cluster(picture, middle, spacing_mm, n=12, spread_mm=4, contrast=0.35, seed=1)
     path = write(
         mammogram(
-            flip(picture, orientation),
+            picture,
             spacing_mm=spacing_mm,
             photometric=photometric,
             orientation=orientation,
