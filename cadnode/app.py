@@ -14,7 +14,7 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cadnode.config import DestinationTable, Settings
@@ -80,6 +80,8 @@ class App:
     @functools.cached_property
     def equipment(self) -> Equipment:
         """How this device names itself in its objects."""
+        from tzlocal import get_localzone
+
         from cadnode.dicom.sr_header import Equipment
 
         node = self.settings.node
@@ -87,7 +89,7 @@ class App:
             station_name=node.station_name,
             device_uid=derive_uid("device", node.ae_title, node.station_name),
             manufacturer=MANUFACTURER,
-            time_zone=local_time_zone(),
+            time_zone=get_localzone(),
         )
 
     def rules(self, exam: ExamRules | None = None) -> Rules:
@@ -246,11 +248,6 @@ def keep(incoming: IncomingObject, spool: Spool, store: ExamStore) -> Acceptance
     if acceptance is Acceptance.CONFLICT:
         spool.remove(kept.path)
     return acceptance
-
-
-def local_time_zone() -> tzinfo:
-    """The site's time zone, as the machine has it."""
-    return utc_now().astimezone().tzinfo or UTC
 
 
 def lease_owner() -> str:

@@ -307,7 +307,11 @@ def _absolute(settings: Settings, base: Path) -> Settings:
     folder = settings.model.folder
     folder = (base / folder).resolve() if folder else default_models_folder()
     model = settings.model.model_copy(update={"folder": folder})
-    return settings.model_copy(update={"node": node, "model": model})
+    url = settings.database.url
+    if url.startswith("sqlite:///") and not url.startswith("sqlite:////"):
+        url = f"sqlite:///{(base / url.removeprefix('sqlite:///')).resolve()}"
+    database = settings.database.model_copy(update={"url": url})
+    return settings.model_copy(update={"node": node, "model": model, "database": database})
 
 
 def default_models_folder() -> Path:

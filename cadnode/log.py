@@ -11,6 +11,7 @@ import functools
 import logging
 import os
 import sys
+import threading
 import warnings
 from collections.abc import MutableMapping
 from typing import Any, TextIO
@@ -60,6 +61,13 @@ def configure(level: str, style: str) -> None:
     for library in ("pynetdicom", "pydicom"):
         logging.getLogger(library).setLevel(logging.CRITICAL)
     warnings.simplefilter("ignore")
+    threading.excepthook = _thread_broke
+
+
+def _thread_broke(args: threading.ExceptHookArgs) -> None:
+    """A library's thread ended by an exception; its message may hold anything."""
+    if isinstance(args.exc_value, Exception):
+        logging.getLogger("cadnode").error("a thread broke: %s", unexpected(args.exc_value))
 
 
 @functools.cache

@@ -249,7 +249,7 @@ class Pipeline:
             text = "closed without a result: nothing in it that this node reads"
             to = ExamStatus.SKIPPED
         elif exam.revision > 1 and not new:
-            text = "closed without a result: nothing new to read, the earlier result stays current"
+            text = "closed without a result: nothing new to read; the earlier revision stands"
             to = ExamStatus.SKIPPED
         else:
             text = f"closed: {complete}"

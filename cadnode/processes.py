@@ -13,10 +13,10 @@ from pathlib import Path
 import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from cadnode.app import App, lease_owner, once, utc_now
+from cadnode.app import App, Store, lease_owner, once, utc_now
 from cadnode.core.errors import CadnodeError
-from cadnode.core.ports import Classifier, ExamStore
-from cadnode.storage.retention import purge
+from cadnode.core.ports import Classifier
+from cadnode.storage.retention import purge, remove_unknown
 from cadnode.storage.spool import Spool
 from cadnode.supervisor import Supervisor, stop_with_supervisor
 from cadnode.worker import AnalysisLane, DeliveryLane, Lane, run_lane
@@ -27,6 +27,7 @@ STOP_SECONDS = 10.0
 """A step is finished or handed back within this time after SIGTERM."""
 
 RETENTION_MINUTES = 10
+SWEEP_MINUTES = 24 * 60
 DISK_WATCH_MINUTES = 1
 
 
@@ -35,9 +36,6 @@ def receive(app: App) -> None:
     stopping = _stop_on_signals()
     store = app.open_store(create=True)
     spool = app.spool()
-    swept = spool.sweep_incoming()
-    if swept:
-        log.warning("removed partial files of images that were never acknowledged", files=swept)
     scp = app.storage_scp(store.exams, spool)
     scp.start()
     node = app.settings.node
@@ -62,6 +60,10 @@ def work(app: App) -> None:
     classifier = once(app.classifier)
     pipeline = app.pipeline(store.exams, spool, classifier=classifier)
     owner = lease_owner()
+    deliveries = [
+        DeliveryLane(name, store.exams, pipeline, owner=owner, lease=lease, clock=utc_now)
+        for name in app.rules().destinations
+    ]
     lanes: list[Lane] = [
         AnalysisLane(
             store.exams,
@@ -72,10 +74,7 @@ def work(app: App) -> None:
             clock=utc_now,
             stopping=stopping,
         ),
-        *(
-            DeliveryLane(name, store.exams, pipeline, owner=owner, lease=lease, clock=utc_now)
-            for name in app.rules().destinations
-        ),
+        *deliveries,
     ]
     threads = [
         threading.Thread(
@@ -89,7 +88,7 @@ def work(app: App) -> None:
     ]
     loading = threading.Thread(target=_load, args=(classifier,), name="loading", daemon=True)
     threads.append(loading)
-    scheduler = _housekeeping(app, store.exams, spool)
+    scheduler = _housekeeping(app, store, spool)
     for thread in threads:
         thread.start()
     log.info("working", lanes=[lane.name for lane in lanes], owner=owner)
@@ -102,6 +101,8 @@ def work(app: App) -> None:
     if unfinished:
         # Loading the model or a peer that hangs cannot be interrupted; the leases run out.
         log.warning("stopped in mid-step", lanes=unfinished)
+        for lane in deliveries:
+            lane.hand_back()
         sys.stderr.flush()
         os._exit(0)
     store.close()
@@ -130,20 +131,29 @@ def _load(classifier: Callable[[], Classifier]) -> None:
         log.info("the model is ready", model=spec.name, version=spec.version)
 
 
-def _housekeeping(app: App, store: ExamStore, spool: Spool) -> BackgroundScheduler:
+def _housekeeping(app: App, store: Store, spool: Spool) -> BackgroundScheduler:
     keep = timedelta(days=app.settings.retention.keep_days)
 
     def purge_old() -> None:
-        purged = purge(store, spool, keep=keep, now=utc_now())
+        purged = purge(store.exams, spool, keep=keep, now=utc_now())
         if purged:
             log.info("purged", exams=purged)
+
+    def sweep() -> None:
+        removed = remove_unknown(store.records, spool, now=utc_now())
+        if removed:
+            log.warning("removed files that no exam knows", files=removed)
 
     def watch_disk() -> None:
         if not spool.has_room(0):
             log.error("the disk is full: senders get 0xA700", code="E201")
 
     scheduler = BackgroundScheduler(timezone="UTC")
-    for job, minutes in ((purge_old, RETENTION_MINUTES), (watch_disk, DISK_WATCH_MINUTES)):
+    for job, minutes in (
+        (purge_old, RETENTION_MINUTES),
+        (sweep, SWEEP_MINUTES),
+        (watch_disk, DISK_WATCH_MINUTES),
+    ):
         scheduler.add_job(
             _survive(job),
             "interval",

@@ -16,6 +16,7 @@ import structlog
 
 from cadnode.core.errors import (
     CadnodeError,
+    ImageUnreachable,
     LeaseLost,
     ModelUnfit,
     SpoolFull,
@@ -97,7 +98,7 @@ class AnalysisLane:
             log.warning("lease lost", exam=exam.id)
         except StaleExam:
             self._hand_back(exam, self._clock(), None)
-        except (ModelUnfit, SpoolFull) as error:
+        except (ModelUnfit, SpoolFull, ImageUnreachable) as error:
             # Neither is the exam's fault, and the next one would fare no better.
             log.error("the node is unfit; exams wait", exam=exam.id, detail=str(error))
             problem = Problem(error.code, error.detail)
@@ -159,6 +160,7 @@ class DeliveryLane:
         self._owner = owner
         self._lease = lease
         self._clock = clock
+        self._holding: Sequence[Delivery] = ()
 
     def run_once(self) -> bool:
         """Send what is due."""
@@ -171,10 +173,16 @@ class DeliveryLane:
         )
         if not deliveries:
             return False
+        self._holding = deliveries
         renew = _Renewal(lambda: self._renew(deliveries), self._lease)
         with renew.running():
             self._deliver(deliveries)
+        self._holding = ()
         return True
+
+    def hand_back(self) -> None:
+        """Give up what is being sent, for another process to send at once: this one ends now."""
+        self._store.release_deliveries(self._holding, now=self._clock())
 
     def _deliver(self, deliveries: Sequence[Delivery]) -> None:
         try:

@@ -81,11 +81,25 @@ def show(exam_id: ExamId, as_json: JsonOption = False, config: ConfigOption = No
 
 
 @jobs.command()
-def retry(exam_id: ExamId, config: ConfigOption = None) -> None:
-    """Start a failed exam again at the step that failed."""
+def retry(
+    exam_ids: Annotated[list[int] | None, typer.Argument(metavar="[ID...]")] = None,
+    code: Annotated[
+        str | None, typer.Option(help="Every exam that failed with this code, as E602.")
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Start failed exams again at the step that failed: by number, or all of one cause."""
+    if bool(exam_ids) == bool(code):
+        raise typer.BadParameter("name the exams, or a --code")
     with _store(config) as store:
-        status = store.exams.retry(exam_id, by=getpass.getuser(), now=utc_now())
-    typer.echo(f"Exam {exam_id} is {status} again.")
+        if code:
+            failed = store.records.list_exams(ExamStatus.FAILED, limit=1_000_000)
+            exam_ids = [exam.id for exam in failed if exam.error_code == code]
+        for exam_id in exam_ids or ():
+            status = store.exams.retry(exam_id, by=getpass.getuser(), now=utc_now())
+            typer.echo(f"Exam {exam_id} is {status} again.")
+    if not exam_ids:
+        typer.echo(f"No exam has failed with {code}.")
 
 
 @jobs.command()

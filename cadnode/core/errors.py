@@ -10,6 +10,7 @@ used twice: a retired one stays here as a comment.
     │   ├── InstanceConflict    E202  other bytes under a SOP Instance UID that is already kept
     │   └── UnreadableObject    E203  the identifiers of a received object cannot be read
     ├── ImageFailed             E301  one image cannot be analyzed (carries its Reason)
+    ├── ImageUnreachable        E302  a stored image cannot be read at the moment
     ├── ModelUnfit              E401  the model bundle is missing, altered or wrong
     ├── ResultInvalid           E501  a result object broke one of our own invariants
     ├── DeliveryError
@@ -91,6 +92,13 @@ class ImageFailed(CadnodeError):
     def __init__(self, reason: Reason, detail: str = "") -> None:
         super().__init__(f"{reason.code} {reason.text}" + (f": {detail}" if detail else ""))
         self.reason = reason
+
+
+class ImageUnreachable(CadnodeError):
+    """The system refuses to read a stored file: the disk, not the image, is in trouble."""
+
+    code = "E302"
+    retry = True
 
 
 class ModelUnfit(CadnodeError):

@@ -41,7 +41,8 @@ class MammogramReader(Protocol):
     """Reads stored DICOM files."""
 
     def header(self, path: Path) -> ImageHeader:
-        """What the file says without its pixels. Raises ImageFailed (UNREADABLE)."""
+        """What the file says without its pixels. Raises ImageFailed (UNREADABLE), and
+        ImageUnreachable when the system refuses to read it now."""
         ...
 
     def mammogram(self, path: Path, header: ImageHeader) -> Mammogram:
@@ -273,7 +274,7 @@ class ExamStore(Protocol):
         """Exams whose retention time is over, each with the relative paths of its files.
 
         Only delivered, committed, skipped and cancelled exams: never one that somebody still
-        needs, and no file that a later revision of the study refers to.
+        needs or that no destination ever got, and no file that a later revision refers to.
         """
         ...
 

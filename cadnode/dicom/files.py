@@ -18,7 +18,7 @@ from pydicom.filereader import read_dataset, read_file_meta_info, read_partial
 from pydicom.tag import BaseTag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from cadnode.core.errors import ImageFailed
+from cadnode.core.errors import ImageFailed, ImageUnreachable
 from cadnode.core.reasons import Reason
 
 PARSE_ERRORS: tuple[type[Exception], ...] = (
@@ -95,17 +95,23 @@ class _PixelDataFinder:
 def opened(path: Path, limits: ReadLimits) -> Iterator[OpenFile]:
     """The file at `path`, open while the context lasts.
 
-    Raises ImageFailed: UNREADABLE when it is no DICOM file, SIZE_OUT_OF_RANGE when a deflated data
-    set is larger than the limit.
+    Raises ImageFailed: UNREADABLE when it is no DICOM file or not there, SIZE_OUT_OF_RANGE when a
+    deflated data set is larger than the limit. Raises ImageUnreachable when the system refuses.
     """
     try:
         handle = path.open("rb")
-    except OSError as error:
+    except (FileNotFoundError, IsADirectoryError) as error:
         raise ImageFailed(Reason.UNREADABLE, type(error).__name__) from error
+    except OSError as error:
+        raise ImageUnreachable(f"a stored image cannot be opened: {error.strerror}") from error
     with handle:
         try:
             found = _parse(path, handle, limits)
         except PARSE_ERRORS as error:
+            if isinstance(error, OSError) and error.errno:
+                raise ImageUnreachable(
+                    f"a stored image cannot be read: {error.strerror}"
+                ) from error
             # Not the message: pydicom's may quote values, and a value may be a name.
             raise ImageFailed(Reason.UNREADABLE, type(error).__name__) from error
         yield found

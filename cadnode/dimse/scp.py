@@ -127,14 +127,12 @@ class StorageScp:
         return int(self._server.server_address[1]) if self._server else self._settings.port
 
     def start(self) -> None:
-        """Sweep partial files that a killed process left, and listen.
+        """Bind the address, sweep partial files that a killed process left, and listen.
 
         Raises ConfigError when the address cannot be bound.
         """
         settings = self._settings
         settings.incoming_dir.mkdir(parents=True, exist_ok=True)
-        for partial in settings.incoming_dir.glob(f"*{PARTIAL_SUFFIX}"):
-            partial.unlink(missing_ok=True)
         ae = ApplicationEntity(settings.ae_title)
         ae.implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
         ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
@@ -164,6 +162,9 @@ class StorageScp:
             raise ConfigError(
                 f"cannot listen on {settings.host}:{settings.port}: {error}"
             ) from error
+        # Only now: whoever else holds this address may be writing there.
+        for partial in settings.incoming_dir.glob(f"*{PARTIAL_SUFFIX}"):
+            partial.unlink(missing_ok=True)
         self._server.settings = settings
         self._server.room = self._room
         self._thread = threading.Thread(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, exists, select, update
+from sqlalchemy import Connection, and_, exists, or_, select, update
 
 from cadnode.core.errors import IllegalMove
 from cadnode.core.exam import ImageState
@@ -113,6 +113,16 @@ class Persons(StorePart):
             .where(
                 jobs.c.status.in_(_PURGEABLE),
                 jobs.c.finished_at < finished_before,
+                # With no destination set up an exam is `delivered` to nobody: it stays.
+                or_(
+                    jobs.c.status != ExamStatus.DELIVERED,
+                    exists().where(
+                        deliveries.c.job_id == jobs.c.id,
+                        deliveries.c.status.in_(
+                            (DeliveryStatus.DELIVERED, DeliveryStatus.SUPERSEDED)
+                        ),
+                    ),
+                ),
                 ~exists().where(
                     and_(
                         later.c.study_instance_uid == jobs.c.study_instance_uid,

@@ -198,6 +198,19 @@ class ExamRecords:
             found = {row[0]: row[1] for row in connection.execute(statement)}
         return {status: found.get(status, 0) for status in ExamStatus}
 
+    def unknown_paths(self, paths: Sequence[str]) -> Sequence[str]:
+        """Those of `paths` where no image or result of an exam that is not purged lies."""
+        known: set[str] = set()
+        with self._database.read() as connection:
+            for table in (images, results):
+                statement = (
+                    select(table.c.path)
+                    .join(jobs, jobs.c.id == table.c.job_id)
+                    .where(table.c.path.in_(paths), jobs.c.status != ExamStatus.PURGED)
+                )
+                known.update(connection.execute(statement).scalars())
+        return [path for path in paths if path not in known]
+
     def explain(self, uid: str) -> Sequence[ExplainLine]:
         """What happened to a study, a series, an image or a result object, in order of time.
 

@@ -3,8 +3,27 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from itertools import islice
 
 from cadnode.core.ports import ExamStore, ResultFiles
+from cadnode.storage.reading import ExamRecords
+from cadnode.storage.spool import Spool
+
+UNKNOWN_AFTER = timedelta(days=1)
+"""A file without a row is left alone for so long: its row may be on its way."""
+
+
+def remove_unknown(records: ExamRecords, spool: Spool, *, now: datetime) -> int:
+    """Delete kept files that no exam knows; returns how many.
+
+    They come from a crash between the file and its row, so none of them was acknowledged.
+    """
+    kept, removed = spool.kept_before(now - UNKNOWN_AFTER), 0
+    while paths := list(islice(kept, 500)):
+        for path in records.unknown_paths(paths):
+            spool.remove(path)
+            removed += 1
+    return removed
 
 
 def purge(

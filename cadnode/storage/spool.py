@@ -19,6 +19,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -142,16 +143,12 @@ class Spool:
                 f"less than {self._reserve >> 20} MiB would be left free on the data disk"
             )
 
-    def sweep_incoming(self) -> int:
-        """Delete what a receiver that died had not finished; returns how many files.
-
-        Call it before receiving starts: none of these images was acknowledged.
-        """
-        with _translated():
-            partial = [path for path in self.incoming_dir.iterdir() if path.is_file()]
-            for path in partial:
-                path.unlink(missing_ok=True)
-        return len(partial)
+    def kept_before(self, moment: datetime) -> Iterator[str]:
+        """The relative path of every kept image and result last written before `moment`."""
+        for name in ("images", "results"):
+            for path in sorted((self._root / name).rglob("*")):
+                if path.is_file() and path.stat().st_mtime < moment.timestamp():
+                    yield path.relative_to(self._root).as_posix()
 
     def _make_room_for(self, relative: str) -> Path:
         target = self._root / relative

@@ -13,7 +13,8 @@ Layer = NDArray[np.float32]
 
 
 def before_blur(shape: tuple[int, int], rng: np.random.Generator, pitch_mm: float) -> Layer:
-    """What the X-rays see: crossing fibres, clips, smooth vessels, small round densities."""
+    """What the X-rays see: crossing fibres, clips, smooth and winding vessels, small round
+    densities."""
     layer = np.zeros(shape, np.float32)
     for _ in range(rng.poisson(6)):
         _curve(
@@ -35,6 +36,8 @@ def before_blur(shape: tuple[int, int], rng: np.random.Generator, pitch_mm: floa
             length=rng.uniform(30, 80),
             amount=rng.uniform(1.5, 5),
         )
+    for _ in range(rng.poisson(3)):
+        _winding_vessel(layer, rng, pitch_mm)
     for _ in range(rng.poisson(5)):
         row, column = _somewhere(rng, shape, pitch_mm)
         nodule = Particle(
@@ -127,6 +130,26 @@ def _curve(
         ridge = gaussian_filter(ridge, sigma, truncate=3)
     peak = float(np.quantile(ridge[rows - top, columns - left], 0.7))
     box += amount / max(peak, 1e-6) * np.minimum(ridge, peak)
+
+
+def _winding_vessel(layer: Layer, rng: np.random.Generator, pitch_mm: float) -> None:
+    """A tube that turns towards the beam: a smooth round density where it is seen end on."""
+    row, column = _somewhere(rng, layer.shape, pitch_mm)
+    width, amount = rng.uniform(0.8, 2.2), rng.uniform(2, 6)
+    for _ in range(int(rng.integers(1, 4))):
+        for _ in range(int(rng.integers(1, 3))):
+            _curve(
+                layer,
+                rng,
+                pitch_mm,
+                width=width,
+                length=rng.uniform(8, 35),
+                amount=amount,
+                start=(row, column),
+            )
+        knob = Particle(row, column, rng.uniform(0.4, 0.75) * width, 1.0, rng.uniform(1, 1.5))
+        draw(layer, knob, pitch_mm=pitch_mm, amount=amount * rng.uniform(0.8, 2.5))
+        row, column = row + rng.normal(0, 6), column + rng.normal(0, 6)
 
 
 def _crossing(layer: Layer, rng: np.random.Generator, pitch_mm: float) -> None:

@@ -41,6 +41,14 @@ class Cluster:
         return float(np.median([2 * particle.radius for particle in self.particles]))
 
 
+LEAST_CONTRAST = {
+    Morphology.ROUND: 10.0,
+    Morphology.COARSE_HETEROGENEOUS: 12.0,
+    Morphology.RIM: 15.0,
+    Morphology.SKIN: 12.0,
+    Morphology.DYSTROPHIC: 18.0,
+}
+"""Calcium a millimetre thick cannot be faint; what is faint and as large is a vessel or a node."""
 SINGLE = (Morphology.RIM, Morphology.VASCULAR, Morphology.DYSTROPHIC)
 _WEIGHTS = {
     Morphology.PUNCTATE: 0.2,
@@ -79,6 +87,7 @@ def draw_cluster(
         morphology = kinds[int(rng.choice(len(kinds), p=weights / weights.sum()))]
     low, high = np.log(rules.contrast)
     contrast = float(np.exp(rng.uniform(low, high)))
+    contrast = max(contrast, LEAST_CONTRAST.get(morphology, 0.0))
     if morphology in SINGLE:
         distribution = Distribution.SINGLE
         places: list[Place] = [(row, column)]

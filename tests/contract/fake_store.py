@@ -428,6 +428,13 @@ class FakeExamStore:
             if job.finished_at is not None
             and job.status is not ExamStatus.PURGED
             and job.finished_at < finished_before
+            and (
+                job.status is not ExamStatus.DELIVERED
+                or any(
+                    delivery.status in (DeliveryStatus.DELIVERED, DeliveryStatus.SUPERSEDED)
+                    for delivery in self._deliveries(job)
+                )
+            )
             and all(
                 other.status is ExamStatus.PURGED
                 for other in self.jobs.values()

@@ -222,6 +222,13 @@ def report(store: ExamStore, *destinations: str, now: datetime = T0) -> Exam:
     return exam
 
 
+def deliver(store: ExamStore, now: datetime = T0) -> None:
+    """Report an exam to one destination, which stores it."""
+    report(store, "A", now=now)
+    delivery = take(store, now=now)
+    store.record_delivery(delivery, sent(delivery), DONE, now=now)
+
+
 def take(
     store: ExamStore, destination: str = "A", now: datetime = T0, owner: str = "s1"
 ) -> Delivery:
@@ -799,7 +806,7 @@ class TestRetention:
 
     def test_a_delivered_exam_is_purged_after_its_time_with_all_its_files(self, store: ExamStore):
         store.accept(new_image(1), now=T0)
-        report(store)
+        deliver(store)
         assert not store.purgeable(finished_before=T0, limit=9)
         files = ["images/1.2.3-1", result(1).path]
         assert [(i, list(f)) for i, f in store.purgeable(finished_before=T0 + TICK, limit=9)] == [
@@ -810,6 +817,12 @@ class TestRetention:
         store.mark_purged(1, now=T0 + DAY)
         assert snapshot(store) == after
         assert statuses(store) == ["purged"]
+        assert not store.purgeable(finished_before=T0 + DAY, limit=9)
+
+    def test_an_exam_that_no_destination_ever_got_is_kept(self, store: ExamStore):
+        store.accept(new_image(1), now=T0)
+        report(store)
+        assert statuses(store) == ["delivered"]
         assert not store.purgeable(finished_before=T0 + DAY, limit=9)
 
     def test_skipped_and_cancelled_exams_are_purged_too(self, store: ExamStore):
@@ -836,10 +849,10 @@ class TestRetention:
 
     def test_no_file_goes_that_a_later_revision_refers_to(self, store: ExamStore):
         store.accept(new_image(1), now=T0)
-        report(store)
+        deliver(store)
         store.accept(new_image(2), now=T0 + SECOND)
         assert not store.purgeable(finished_before=T0 + DAY, limit=9)
-        report(store, now=T0 + SECOND)
+        deliver(store, now=T0 + SECOND)
         assert [i for i, _ in store.purgeable(finished_before=T0 + DAY, limit=9)] == [2]
         store.mark_purged(2, now=T0 + DAY)
         assert [i for i, _ in store.purgeable(finished_before=T0 + DAY, limit=9)] == [1]

@@ -86,6 +86,14 @@ def test_a_failed_exam_is_started_again_by_a_person_and_the_history_says_who(con
     assert detail["events"][-1]["actor"] not in ("", "worker")
 
 
+def test_every_exam_that_failed_of_one_cause_is_started_again_at_once(config, store):
+    one_exam(store)
+    fail(store)
+    assert "No exam has failed with E602" in run(config, "jobs", "retry", "--code", "E602").output
+    assert "Exam 1 is receiving" in run(config, "jobs", "retry", "--code", "E501").output
+    assert run(config, "jobs", "retry").exit_code == 2
+
+
 def test_an_exam_is_given_up_with_a_reason_only(config, store):
     one_exam(store)
     assert run(config, "jobs", "cancel", "1").exit_code == 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,9 +17,10 @@ from cadnode.core.exam import BuiltResult
 from cadnode.core.jobs import ExamStatus
 from cadnode.storage.database import Database, upgrade
 from cadnode.storage.exam_store import SqlExamStore
-from cadnode.storage.retention import purge
+from cadnode.storage.reading import ExamRecords
+from cadnode.storage.retention import UNKNOWN_AFTER, purge, remove_unknown
 from cadnode.storage.spool import Spool, _place
-from tests.contract.test_exam_store import DAY, T0, new_image, report, statuses
+from tests.contract.test_exam_store import DAY, T0, deliver, new_image, statuses
 
 
 def dicom_file(data_set: bytes, sender: bytes = b"MODALITY") -> bytes:
@@ -157,13 +158,11 @@ def test_room_is_what_is_left_above_the_reserve(spool: Spool, tmp_path: Path):
     assert not spool.has_room(1 << 62)
 
 
-def test_what_a_dead_receiver_had_not_finished_is_swept(spool: Spool):
+def test_what_was_kept_is_listed_by_age(spool: Spool):
     kept = keep(spool, dicom_file(b"pixels"))
-    receive(spool, b"half", "a")
-    receive(spool, b"hal", "b")
-    assert spool.sweep_incoming() == 2
-    assert spool.sweep_incoming() == 0
-    assert files_of(spool) == [spool.path_of(kept.path)]
+    written = datetime.fromtimestamp(spool.path_of(kept.path).stat().st_mtime, UTC)
+    assert list(spool.kept_before(written)) == []
+    assert list(spool.kept_before(written + timedelta(seconds=1))) == [kept.path]
 
 
 def test_removing_what_is_gone_does_no_harm(spool: Spool):
@@ -197,7 +196,7 @@ def test_the_purge_deletes_files_of_every_revision_and_keeps_the_rows(
     for number in (1, 2):
         touch(spool, number)
         store.accept(new_image(number), now=T0)
-        report(store)
+        deliver(store)
     assert purge(store, spool, keep=DAY, now=T0 + DAY) == 0
     assert purge(store, spool, keep=DAY, now=T0 + DAY + timedelta(seconds=1)) == 2
     assert statuses(store) == [ExamStatus.PURGED, ExamStatus.PURGED]
@@ -207,7 +206,7 @@ def test_the_purge_deletes_files_of_every_revision_and_keeps_the_rows(
 def test_the_purge_keeps_to_its_limit(spool: Spool, store: SqlExamStore):
     for number in (1, 2, 3):
         store.accept(new_image(1, f"1.{number}"), now=T0)
-        report(store)
+        deliver(store)
     assert purge(store, spool, keep=DAY, now=T0 + 2 * DAY, limit=2) == 2
     assert purge(store, spool, keep=DAY, now=T0 + 2 * DAY, limit=2) == 1
 
@@ -217,7 +216,7 @@ def test_a_purge_that_died_in_between_is_finished_by_the_next(
 ):
     image = touch(spool, 1)
     store.accept(new_image(1), now=T0)
-    report(store)
+    deliver(store)
 
     def die(exam_id: int, *, now: object) -> None:
         raise Interrupted
@@ -230,3 +229,15 @@ def test_a_purge_that_died_in_between_is_finished_by_the_next(
     assert statuses(store) == [ExamStatus.DELIVERED]
     assert purge(store, spool, keep=DAY, now=T0 + 2 * DAY) == 1
     assert statuses(store) == [ExamStatus.PURGED]
+
+
+def test_a_file_without_a_row_is_removed_after_a_day(spool: Spool, store: SqlExamStore, tmp_path):
+    records = ExamRecords(Database(f"sqlite:///{tmp_path / 'jobs.db'}"))
+    known, lost = touch(spool, 1), touch(spool, 2)
+    store.accept(new_image(1), now=T0)
+    written = datetime.fromtimestamp(lost.stat().st_mtime, UTC)
+    assert remove_unknown(records, spool, now=written + UNKNOWN_AFTER) == 0
+    late = written + UNKNOWN_AFTER + timedelta(seconds=5)
+    assert remove_unknown(records, spool, now=late) == 1
+    assert known.exists()
+    assert not lost.exists()
