@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import tracemalloc
 import zlib
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 
-from cadnode.core.errors import ImageFailed
+from cadnode.core.errors import ImageFailed, ImageUnreachable
 from cadnode.core.mammogram import Intent, Laterality, PixelSpacing
 from cadnode.core.reasons import Reason
 from cadnode.dicom.codestreams import size_of
@@ -84,6 +85,19 @@ def test_a_compressed_image_of_another_size_than_its_header_is_not_decoded(
             assert reason is None  # RLE says nothing about its shape
         else:
             assert reason is Reason.DECODING_FAILED
+
+
+def test_a_disk_that_refuses_is_no_fault_of_the_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = write(mammogram(), tmp_path / "image.dcm")
+
+    def refuse(*_args: object, **_options: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(ImageUnreachable, match="Input/output error"):
+        DicomReader().header(path)
 
 
 def test_frames_in_several_fragments_are_joined(tmp_path: Path):

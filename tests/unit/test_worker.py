@@ -10,6 +10,7 @@ import pytest
 
 from cadnode.core.errors import (
     DatabaseUnavailable,
+    ImageUnreachable,
     LeaseLost,
     ModelUnfit,
     ResultInvalid,
@@ -119,9 +120,12 @@ def test_an_error_that_cannot_pass_fails_the_exam_at_once(bench, monkeypatch):
     assert job_of(bench).problem.code == "E501"
 
 
-def test_an_unfit_model_makes_exams_wait_and_never_fails_them(bench, monkeypatch):
+@pytest.mark.parametrize(
+    "trouble", [ModelUnfit("a hash differs"), SpoolFull("disk"), ImageUnreachable("disk")]
+)
+def test_an_unfit_node_makes_exams_wait_and_never_fails_them(bench, monkeypatch, trouble):
     def explode(*_args):
-        raise ModelUnfit("a hash differs")
+        raise trouble
 
     monkeypatch.setattr(bench.pipeline, "advance", explode)
     bench.send_four()
@@ -130,7 +134,26 @@ def test_an_unfit_model_makes_exams_wait_and_never_fails_them(bench, monkeypatch
         assert lane.run_once()
         bench.wait(UNFIT_PAUSE.total_seconds())
     assert bench.statuses() == ["receiving"]
-    assert job_of(bench).problem.code == "E401"
+    assert job_of(bench).problem.code == trouble.code
+
+
+def test_what_is_being_sent_at_a_stop_is_handed_back_for_the_next_process(bench, monkeypatch):
+    bench.send_four()
+    bench.analyze()
+    lane = DeliveryLane(
+        "pacs", bench.store, bench.pipeline, owner="w", lease=LEASE, clock=lambda: bench.now
+    )
+
+    def stop_in_between(*_args):
+        lane.hand_back()
+        raise LeaseLost("handed back")
+
+    monkeypatch.setattr(bench.pipeline, "deliver", stop_in_between)
+    with pytest.raises(LeaseLost):
+        lane.run_once()
+    monkeypatch.undo()
+    bench.deliver()
+    assert bench.statuses() == ["delivered"]
 
 
 def test_a_model_that_cannot_be_loaded_leaves_no_image_failed(bench, monkeypatch):
