@@ -48,6 +48,11 @@ class _Lax:
         return self._classifier.classify(patches)
 
 
+def lax(classifier: Classifier) -> Classifier:
+    """The same model with one more operating point, at `LOWEST`."""
+    return _Lax(classifier)
+
+
 def detect(
     cases: Iterable[Case],
     classifier: Classifier,
@@ -55,10 +60,10 @@ def detect(
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[DetectionCase]:
     """Every case through the analysis that the node uses, with all marks above `LOWEST`."""
-    lax = _Lax(classifier)
+    lowest = lax(classifier)
     found = []
     for number, case in enumerate(cases):
-        reading = analyze_mammogram(case.mammogram, lax)
+        reading = analyze_mammogram(case.mammogram, lowest)
         found.append(
             DetectionCase(
                 score_marks(case, reading.findings),
