@@ -40,7 +40,7 @@ class FakeClassifier:
         maps = np.zeros((len(patches), size, size), dtype=np.float32)
         for index, patch in enumerate(patches):
             maps[index] = 1 / (1 + np.exp(14 - _spot_strength(patch, size)))
-        return PatchScores(probability=maps.reshape(len(patches), -1).max(axis=1), maps=maps)
+        return PatchScores(probability=maps.max(axis=(1, 2)), maps=maps)
 
 
 def _spot_strength(patch: NDArray[np.float32], cells: int) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from pydicom import dcmread
-from pydicom.uid import Comprehensive3DSRStorage, MammographyCADSRStorage
+from pydicom.uid import ComprehensiveSRStorage, MammographyCADSRStorage
 from rich.console import Console
 
 from cadnode.demo import run
@@ -61,7 +61,7 @@ def test_the_demo_leaves_what_the_archive_holds(tmp_path: Path) -> None:
         assert report.SOPClassUID == MammographyCADSRStorage
         twin = out / exam / "tid1500-sr.dcm"
         if twin.exists():
-            assert dcmread(twin).SOPClassUID == Comprehensive3DSRStorage
+            assert dcmread(twin).SOPClassUID == ComprehensiveSRStorage
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "not all there" not in page
     assert not list((tmp_path / "tmp").iterdir())
