@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import structlog
+
 from cadnode.config import DestinationTable, Settings
 from cadnode.core.errors import ConfigError
 from cadnode.core.jobs import Acceptance, NewImage
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
     from cadnode.dimse.scp import IncomingObject, StorageScp
     from cadnode.inference.bundle import Bundle
     from cadnode.pipeline import Pipeline, Rules
+
+log = structlog.get_logger(__name__)
 
 MANUFACTURER = "cadnode project"
 
@@ -244,6 +248,13 @@ def keep(incoming: IncomingObject, spool: Spool, store: ExamStore) -> Acceptance
             calling_ae=incoming.calling_ae,
         ),
         now=utc_now(),
+    )
+    log.info(
+        "received",
+        sop_instance_uid=incoming.sop_instance_uid,
+        study_instance_uid=incoming.study_instance_uid,
+        calling_ae=incoming.calling_ae,
+        outcome=acceptance,
     )
     if acceptance is Acceptance.CONFLICT:
         spool.remove(kept.path)

@@ -18,7 +18,7 @@ from cadnode.core.errors import CadnodeError
 from cadnode.core.ports import Classifier
 from cadnode.storage.retention import purge, remove_unknown
 from cadnode.storage.spool import Spool
-from cadnode.supervisor import Supervisor, stop_with_supervisor
+from cadnode.supervisor import SETTINGS_STATUS, Supervisor, stop_with_supervisor
 from cadnode.worker import AnalysisLane, DeliveryLane, Lane, run_lane
 
 log = structlog.get_logger(__name__)
@@ -118,7 +118,8 @@ def serve(app: App, config: Path | None) -> None:
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: supervisor.stop())
-    supervisor.run()
+    if not supervisor.run():
+        sys.exit(SETTINGS_STATUS)
 
 
 def _load(classifier: Callable[[], Classifier]) -> None:

@@ -20,6 +20,9 @@ STOP_SECONDS = 12.0
 LONGEST_PAUSE = 30.0
 """The longest pause before a process that keeps dying is started again."""
 
+SETTINGS_STATUS = 2
+"""Exit status of a process whose settings do not hold: starting it again would not help."""
+
 SUPERVISED = "CADNODE_SUPERVISED"
 """Set for child processes: their standard input is a pipe that closes with the supervisor."""
 
@@ -40,13 +43,17 @@ class Supervisor:
     def __init__(self, commands: dict[str, Sequence[str]]) -> None:
         self._children = [_Child(name, command) for name, command in commands.items()]
         self._stopping = threading.Event()
+        self._hopeless = False
 
     def stop(self) -> None:
         """Ask `run` to stop everything and return; safe in a signal handler."""
         self._stopping.set()
 
-    def run(self) -> None:
-        """Run until `stop`; every process has ended when this returns."""
+    def run(self) -> bool:
+        """Run until `stop`, or until the settings of one process do not hold.
+
+        Every process has ended when this returns. False when it was the settings.
+        """
         try:
             while not self._stopping.is_set():
                 for child in self._children:
@@ -54,6 +61,7 @@ class Supervisor:
                 self._stopping.wait(0.2)
         finally:
             self._stop_all()
+        return not self._hopeless
 
     def _look_after(self, child: _Child) -> None:
         now = time.monotonic()
@@ -62,6 +70,10 @@ class Supervisor:
             if status is None:
                 return
             child.process = None
+            if status == SETTINGS_STATUS:
+                self._hopeless = True
+                self._stopping.set()
+                return
             # Somebody who has run for a minute is not in a crash loop.
             child.deaths = 1 if now - child.started_at > 60 else child.deaths + 1
             pause = pause_after(child.deaths)

@@ -9,7 +9,8 @@ import typer
 from cadnode import __version__, log
 from cadnode.cli import analyze, jobs, model, network, node
 from cadnode.cli.output import problem
-from cadnode.core.errors import CadnodeError
+from cadnode.core.errors import CadnodeError, ConfigError
+from cadnode.supervisor import SETTINGS_STATUS
 
 cli = typer.Typer(
     name="cadnode",
@@ -45,9 +46,15 @@ model.add_to(cli)
 
 
 def main() -> None:
-    """Run the command; every error this node knows ends as one line and exit status 1."""
+    """Run the command; every error this node knows ends as one line.
+
+    Exit status 2 for settings that do not hold (as for bad usage), 1 for any other error.
+    """
     try:
         cli()
+    except ConfigError as error:
+        problem(str(error))
+        sys.exit(SETTINGS_STATUS)
     except CadnodeError as error:
         problem(str(error))
         sys.exit(1)

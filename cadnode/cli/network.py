@@ -39,8 +39,8 @@ def send(
             and is_success(outcome.status)
         )
         failed = failed or not stored
-        line = f"{file}: {'stored' if stored else outcome.cause}{status}"
-        typer.echo(f"{line} {outcome.detail}".rstrip())
+        detail = f" ({outcome.detail})" if outcome.detail else ""
+        typer.echo(f"{file}: {'stored' if stored else outcome.cause}{status}{detail}")
     if failed:
         raise typer.Exit(3)
 

@@ -260,6 +260,8 @@ class ExamStore(Protocol):
     def retry(self, exam_id: int, *, by: str, now: datetime) -> ExamStatus:
         """Start a failed exam again at the step that failed; returns its new status.
 
+        A reported exam's pending deliveries become due at once instead.
+
         Images that failed because a worker was lost, and failed deliveries, start again too.
         """
         ...

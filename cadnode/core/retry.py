@@ -28,7 +28,7 @@ class SendCause(StrEnum):
     """How one attempt to send one object ended."""
 
     ANSWERED = "the destination answered"
-    CONTEXT_REJECTED = "the destination does not accept this kind of object"
+    CONTEXT_REJECTED = "the destination does not accept this kind of object as it is encoded"
     REJECTED_PERMANENTLY = "the destination rejected the association for good"
     REJECTED_FOR_NOW = "the destination rejected the association for now"
     UNREACHABLE = "no connection"

@@ -134,7 +134,8 @@ class Line:
 
     def _why_not(self, association: Association) -> Trouble:
         if not self._connected:
-            return Trouble(SendCause.UNREACHABLE, "no TCP connection")
+            where = f"{self._destination.host}:{self._destination.port}"
+            return Trouble(SendCause.UNREACHABLE, f"nothing answers at {where}")
         # pynetdicom takes a peer that answers and hangs up at once for one that it never reached;
         # the answer then lies unread in its queue.
         unread = association.dul.receive_pdu(wait=False)
@@ -143,7 +144,7 @@ class Line:
         if isinstance(answer, A_ASSOCIATE) and answer.result != 0:
             return _rejection(answer)
         if isinstance(negotiated, A_ASSOCIATE) and not association.accepted_contexts:
-            return Trouble(SendCause.CONTEXT_REJECTED, "no presentation context was accepted")
+            return Trouble(SendCause.CONTEXT_REJECTED, "none of what was offered")
         if self._slow() or (self._we_aborted and unread is None):
             return Trouble(SendCause.NO_ANSWER, "the association request was not answered in time")
         return Trouble(SendCause.ABORTED, "the peer broke off the association request")

@@ -171,7 +171,6 @@ class StorageScp:
             target=self._server.serve_forever, args=(0.1,), name="storage-scp", daemon=True
         )
         self._thread.start()
-        log.info("listening as %s on port %d", settings.ae_title, self.port)
 
     def stop(self) -> None:
         """Accept no more, let running stores finish (at most 10 s), then end what is left."""

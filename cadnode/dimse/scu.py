@@ -118,7 +118,10 @@ def _store(
     same = item.transfer_syntax_uid in accepted
     convertible = item.transfer_syntax_uid in UNCOMPRESSED_TRANSFER_SYNTAXES and accepted
     if not (same or convertible):
-        return None, Trouble(SendCause.CONTEXT_REJECTED, f"SOP class {item.object.sop_class_uid}")
+        return None, Trouble(
+            SendCause.CONTEXT_REJECTED,
+            f"SOP class {item.object.sop_class_uid} in transfer syntax {item.transfer_syntax_uid}",
+        )
     try:
         answer = line.association.send_c_store(
             item.object.path if same else dcmread(item.object.path), msg_id=number % 65535 + 1

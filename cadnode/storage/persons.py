@@ -30,14 +30,19 @@ class Persons(StorePart):
     def retry(self, exam_id: int, *, by: str, now: datetime) -> ExamStatus:
         """See ExamStore.retry.
 
-        Raises IllegalMove when the exam has not failed, or failed before it was reported and a
+        Raises IllegalMove when the exam is neither failed nor reported, or failed before it was reported and a
         newer revision has taken its images over. Images start again only when the exam goes back
         to `receiving`: a report that is written keeps what it says about them.
         """
         with self._database.write() as connection:
             job = job_row(connection, exam_id)
+            if job.status == ExamStatus.REPORTED:
+                _send_at_once(connection, exam_id, by, now)
+                return ExamStatus.REPORTED
             if job.status != ExamStatus.FAILED:
-                raise IllegalMove(f"exam {exam_id} is {job.status}, only a failed one is retried")
+                raise IllegalMove(
+                    f"exam {exam_id} is {job.status}: there is nothing to start again"
+                )
             to = ExamStatus(job.failed_from)
             if to is not ExamStatus.REPORTED:
                 _refuse_when_taken_over(connection, job)
@@ -173,6 +178,22 @@ def _refuse_when_taken_over(connection: Connection, job: AnyRow) -> None:
     ).scalar()
     if newer is not None:
         raise IllegalMove(f"revision {newer} has taken the images of exam {job.id} over")
+
+
+def _send_at_once(connection: Connection, exam_id: int, by: str, now: datetime) -> None:
+    connection.execute(
+        update(deliveries)
+        .where(deliveries.c.job_id == exam_id, deliveries.c.status == DeliveryStatus.PENDING)
+        .values(due_at=now)
+    )
+    log_event(
+        connection,
+        job_id=exam_id,
+        at=now,
+        kind="retry",
+        text="What is still to be delivered was made due at once.",
+        actor=by,
+    )
 
 
 def _restart_images(connection: Connection, job: AnyRow) -> None:

@@ -382,6 +382,12 @@ class FakeExamStore:
 
     def retry(self, exam_id: int, *, by: str, now: datetime) -> ExamStatus:
         job = self._job(exam_id)
+        if job.status is ExamStatus.REPORTED:
+            for delivery in self._deliveries(job):
+                if delivery.status is DeliveryStatus.PENDING:
+                    delivery.due_at = now
+            self._log(job, now, "retry", None, None, by)
+            return ExamStatus.REPORTED
         to = job.failed_from
         if job.status is not ExamStatus.FAILED or to is None:
             raise IllegalMove(f"exam {exam_id} is {job.status}")

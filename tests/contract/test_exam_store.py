@@ -742,6 +742,16 @@ class TestPersons:
         with pytest.raises(NotFound):
             store.retry(2, by="anna", now=T0)
 
+    def test_a_person_who_knows_that_the_archive_is_back_need_not_wait(self, store: ExamStore):
+        store.accept(new_image(), now=T0)
+        report(store, "A")
+        delivery = take(store)
+        later = Decision(Verdict.RETRY, "E601", "no connection", T0 + DAY)
+        store.record_delivery(delivery, sent(delivery), later, now=T0)
+        assert not store.claim_deliveries("A", "s1", now=T0, lease=LEASE, limit=9)
+        assert store.retry(1, by="anna", now=T0) is ExamStatus.REPORTED
+        assert take(store).result == delivery.result
+
     def test_an_exam_whose_images_a_newer_revision_took_is_not_retried(self, store: ExamStore):
         store.accept(new_image(1), now=T0)
         store.move_exam(claim(store), ExamStatus.FAILED, text="No.", now=T0)

@@ -203,8 +203,10 @@ def _overview(dialect: str) -> str:
                 WHEN j.status = 'analyzed' THEN 'a worker to write its result objects'
                 WHEN j.status = 'reported' THEN 'delivery to ' || (
                     SELECT {destinations} FROM (
-                        SELECT DISTINCT d.destination FROM deliveries d
-                        WHERE d.job_id = j.id AND d.status = 'pending' ORDER BY d.destination
+                        SELECT DISTINCT
+                            d.destination || COALESCE(' (' || d.error_code || ')', '') AS destination
+                        FROM deliveries d
+                        WHERE d.job_id = j.id AND d.status = 'pending' ORDER BY 1
                     ) o)
                 WHEN j.status = 'failed'
                     THEN 'a person: retry or cancel'
