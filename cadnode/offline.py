@@ -17,7 +17,7 @@ from typing import Any
 
 from cadnode import __version__
 from cadnode.app import App, Store, once, utc_now
-from cadnode.core.errors import CadnodeError, ImageFailed
+from cadnode.core.errors import CadnodeError, ImageFailed, ImageUnreachable
 from cadnode.core.exam import BuiltResult, ExamRules, ImageState
 from cadnode.core.jobs import Acceptance, Exam, NewImage, StoredResult
 from cadnode.core.mammogram import ImageHeader
@@ -45,15 +45,16 @@ class FileOutcome:
     image: ImageRecord | None = None
     picture: Path | None = None
 
-    @property
-    def line(self) -> str:
-        """One line for a person."""
+    def line(self, recommended: int) -> str:
+        """One line for a person; marks above the `recommended` operating point are optional."""
         if self.image is None or self.reason_code:
             reason = f"{self.reason_code} " if self.reason_code else ""
             return f"{self.path}: {self.state}: {reason}{self.detail}"
-        count = len(self.image.findings)
+        marks = sum(f.operating_point <= recommended for f in self.image.findings)
+        optional = len(self.image.findings) - marks
         view = f"{self.image.laterality}{self.image.view}"
-        return f"{self.path}: {view}: {count or 'no'} mark{'' if count == 1 else 's'}"
+        more = f", {optional} optional" if optional else ""
+        return f"{self.path}: {view}: {marks or 'no'} mark{'' if marks == 1 else 's'}{more}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,8 @@ class OfflineRun:
     """Kind and path of each result object."""
     problems: tuple[str, ...]
     """What went wrong beyond single images, one line each."""
+    recommended: int
+    """The operating point shown by default; marks above it are optional."""
 
     @property
     def failed(self) -> bool:
@@ -109,7 +112,6 @@ def analyze_files(
     `progress` gets the number of images done and the number of all. Raises ModelUnfit; whatever
     else goes wrong stands in the returned run.
     """
-    out.mkdir(parents=True, exist_ok=True)
     classifier = once(app.classifier)
     spec = classifier().spec
     reader = app.reader()
@@ -139,6 +141,7 @@ def analyze_files(
             (result.kind, Path(result.path)) for detail in details for result in detail.results
         ),
         problems=tuple(problems),
+        recommended=spec.recommended,
     )
     (out / "findings.json").write_text(json.dumps(as_json(run, spec), indent=2) + "\n")
     return run
@@ -192,9 +195,12 @@ def _accept(reader: MammogramReader, store: Store, path: Path, named: bool) -> F
     try:
         header = reader.header(path)
     except ImageFailed as failure:
-        # A folder of images may hold other files; a file that was named must be one.
-        state = ImageState.FAILED if named else ImageState.SET_ASIDE
-        return FileOutcome(path, state, failure.reason.code, failure.reason.text)
+        if named:
+            return FileOutcome(path, ImageState.FAILED, failure.reason.code, failure.reason.text)
+        # A folder of images may hold other files.
+        return FileOutcome(path, ImageState.SET_ASIDE, None, "not a DICOM file")
+    except ImageUnreachable as error:
+        return FileOutcome(path, ImageState.FAILED, error.code, error.detail)
     content = path.read_bytes()
     acceptance = store.exams.accept(
         NewImage(

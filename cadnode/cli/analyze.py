@@ -41,11 +41,17 @@ def analyze(
         TextColumn("images"),
         TimeRemainingColumn(),
     )
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        problem(f"{out}: {error.strerror}")
+        raise typer.Exit(2) from error
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("images", total=None)
         run = analyze_files(
             app, paths, out, lambda done, total: bar.update(task, completed=done, total=total)
         )
+    recommended = run.recommended
     if not run.files:
         problem("no file was found")
         raise typer.Exit(2)
@@ -53,9 +59,9 @@ def analyze(
         print_json(as_json(run, app.bundle().spec))
     for outcome in run.files:
         if outcome.state is ImageState.FAILED:
-            problem(outcome.line)
+            problem(outcome.line(recommended))
         elif not json_wanted:
-            typer.echo(outcome.line)
+            typer.echo(outcome.line(recommended))
     for text in run.problems:
         problem(text)
     if not json_wanted:

@@ -113,6 +113,7 @@ class DeliveryRecord:
 class EventRecord:
     """One thing that happened."""
 
+    exam_id: int | None
     at: datetime
     kind: str
     code: str | None
@@ -281,15 +282,18 @@ def _history(
 
 
 def _event_sentence(event: EventRecord) -> str:
-    return event.text if event.code is None else f"{event.text} [{event.code}]"
+    exam = "" if event.exam_id is None else f"Exam {event.exam_id}: "
+    return f"{exam}{event.text}" + (f" [{event.code}]" if event.code else "")
 
 
 def _image_now(image: ImageRecord) -> str:
     why = f": {image.reason_text} [{image.reason_code}]" if image.reason_code else ""
     detail = f" ({image.detail})" if image.detail else ""
     count = f", findings: {len(image.findings)}" if image.state is ImageState.ANALYZED else ""
-    name = f"{image.laterality or '?'}{image.view or '?'}"
-    return f"Now image {image.sop_instance_uid} ({name}) is {image.state}{count}{why}{detail}."
+    known = image.laterality or image.view
+    name = f" ({image.laterality or '?'}{image.view or '?'})" if known else ""
+    state = "waiting to be read" if image.state is ImageState.RECEIVED else image.state
+    return f"Now image {image.sop_instance_uid}{name} is {state}{count}{why}{detail}."
 
 
 def _delivery_now(delivery: DeliveryRecord) -> str:
@@ -388,6 +392,7 @@ def _events(connection: Connection, condition: ColumnElement[bool]) -> tuple[Eve
     statement = select(events).where(condition).order_by(events.c.at, events.c.id)
     return tuple(
         EventRecord(
+            exam_id=row.job_id,
             at=row.at,
             kind=row.kind,
             code=row.code,

@@ -171,12 +171,12 @@ def test_an_image_is_explained_with_its_reason_and_without_its_neighbours(
         exam, 1, state=ImageState.SET_ASIDE, reason=Reason.MAGNIFICATION, now=T0 + SECOND
     )
     assert texts(records, "1.2.3.9.1") == [
-        "The first image of the study came: a new exam.",
-        "Image 1.2.3.9.1 was received from MODALITY and kept.",
-        "Image 1.2.3.9.1 came again from MODALITY with the same bytes; nothing changed.",
-        "Image 1.2.3.9.1 was set aside: a magnification or spot view is not a screening view. "
-        "[N104]",
-        "Now image 1.2.3.9.1 (??) is set aside: a magnification or spot view is not a screening "
+        "Exam 1: The first image of the study came: a new exam.",
+        "Exam 1: Image 1.2.3.9.1 was received from MODALITY and kept.",
+        "Exam 1: Image 1.2.3.9.1 came again from MODALITY with the same bytes; nothing changed.",
+        "Exam 1: Image 1.2.3.9.1 was set aside: a magnification or spot view is not a screening "
+        "view. [N104]",
+        "Now image 1.2.3.9.1 is set aside: a magnification or spot view is not a screening "
         "view [N104].",
     ]
 
@@ -184,7 +184,7 @@ def test_an_image_is_explained_with_its_reason_and_without_its_neighbours(
 def test_a_refused_conflict_is_part_of_the_story(store: SqlExamStore, records: ExamRecords):
     store.accept(new_image(), now=T0)
     store.accept(new_image(content="b"), now=T0)
-    conflict = "Image 1.2.3.9.1 came again from MODALITY with other bytes; refused. [E202]"
+    conflict = "Exam 1: Image 1.2.3.9.1 came again from MODALITY with other bytes; refused. [E202]"
     assert conflict in texts(records, "1.2.3.9.1")
 
 
@@ -228,7 +228,7 @@ def test_a_result_object_is_explained_with_its_deliveries(
     uid = result(1).sop_instance_uid
     for asked in (uid, result(1).series_instance_uid):
         story = texts(records, asked)
-        assert f"Result object {uid} (mammography-cad-sr) was written." in story
+        assert f"Exam 1: Result object {uid} (mammography-cad-sr) was written." in story
         assert (
             story[-2] == f"Now result object {uid} (mammography-cad-sr) is pending at A, tries: 0."
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
 import subprocess
 import time
 from io import BytesIO
@@ -196,6 +197,17 @@ def test_a_node_told_to_stop_hands_its_work_back_and_goes_on_after_the_restart(t
             node.wait_for("delivered")
 
 
+def test_a_port_in_use_ends_the_node_and_says_so(tmp_path):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        config = tmp_path / "cadnode.toml"
+        config.write_text(f'[node]\nhost = "127.0.0.1"\nport = {other.getsockname()[1]}\n')
+        said = run_cadnode("serve", "--config", str(config), status=2)
+    assert "E101 cannot listen on 127.0.0.1" in said
+    assert "Traceback" not in said
+
+
 def test_analyze_gives_the_same_findings_without_network_or_database(tmp_path):
     folder = tmp_path / "images"
     write_all(exam_with_one_cluster(derive_uid("offline")), folder)
@@ -225,3 +237,4 @@ def test_analyze_says_in_its_exit_status_what_happened(tmp_path):
     assert "N202" in said
     (path,) = write_all([secondary_capture()], tmp_path / "set aside")
     run_cadnode("analyze", str(path), "--out", str(tmp_path / "o"))
+    run_cadnode("analyze", str(path), "--out", "/proc/nowhere", status=2)
