@@ -161,7 +161,7 @@ def test_room_is_what_is_left_above_the_reserve(spool: Spool, tmp_path: Path):
 def test_what_was_kept_is_listed_by_age(spool: Spool):
     kept = keep(spool, dicom_file(b"pixels"))
     written = datetime.fromtimestamp(spool.path_of(kept.path).stat().st_mtime, UTC)
-    assert list(spool.kept_before(written)) == []
+    assert list(spool.kept_before(written - timedelta(seconds=1))) == []
     assert list(spool.kept_before(written + timedelta(seconds=1))) == [kept.path]
 
 
