@@ -20,6 +20,9 @@ STOP_SECONDS = 12.0
 LONGEST_PAUSE = 30.0
 """The longest pause before a process that keeps dying is started again."""
 
+SETTLED_SECONDS = 15.0
+"""A process that has run for so long is started again at once when it dies."""
+
 SETTINGS_STATUS = 2
 """Exit status of a process whose settings do not hold: starting it again would not help."""
 
@@ -74,8 +77,9 @@ class Supervisor:
                 self._hopeless = True
                 self._stopping.set()
                 return
-            # Somebody who has run for a minute is not in a crash loop.
-            child.deaths = 1 if now - child.started_at > 60 else child.deaths + 1
+            # A process that got well past its start is not in a crash loop.
+            settled = now - child.started_at > SETTLED_SECONDS
+            child.deaths = 1 if settled else child.deaths + 1
             pause = pause_after(child.deaths)
             child.start_at = now + pause
             log.error("a process died", process=child.name, status=status, again_in_s=pause)

@@ -86,6 +86,9 @@ def test_sigkill_at_ten_moments_loses_nothing_and_repeats_nothing(tmp_path):
         running_node(
             tmp_path / "node",
             [Target("first", "ORTHANC", archive.port), Target("second", "SECOND", second.port)],
+            # Long enough for a receiver to come back: an exam closed meanwhile would rightly go on as
+            # a second revision.
+            quiet_seconds=120.0,
             lease_seconds=2.0,
             extra="\n[delivery]\ndeadline_seconds = 20.0\n",
         ) as node,
