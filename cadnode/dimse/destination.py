@@ -17,7 +17,7 @@ from pynetdicom.pdu_primitives import A_ABORT, A_ASSOCIATE
 from pynetdicom.presentation import PresentationContext
 
 from cadnode.core.retry import SendCause
-from cadnode.dimse.incoming import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from cadnode.core.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from cadnode.dimse.transport import BoundedAE
 
 T = TypeVar("T")

@@ -23,12 +23,8 @@ from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_messages import C_STORE_RQ, DIMSEMessage
 from pynetdicom.pdu_primitives import P_DATA
 
-from cadnode.core.uids import derive_uid
+from cadnode.core.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from cadnode.dimse.transport import idle_wait
-
-# Constant, not pynetdicom's: the same object received twice must give the same bytes.
-IMPLEMENTATION_CLASS_UID = derive_uid("implementation class", "cadnode")
-IMPLEMENTATION_VERSION_NAME = "CADNODE"
 
 PARTIAL_SUFFIX = ".part"
 
@@ -61,6 +57,7 @@ def file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: st
         + text(0x0002, b"UI", sop_class_uid, b"\x00")
         + text(0x0003, b"UI", sop_instance_uid, b"\x00")
         + text(0x0010, b"UI", transfer_syntax_uid, b"\x00")
+        # Ours, not pynetdicom's: the same object received twice must give the same bytes.
         + text(0x0012, b"UI", IMPLEMENTATION_CLASS_UID, b"\x00")
         + text(0x0013, b"SH", IMPLEMENTATION_VERSION_NAME, b" ")
     )

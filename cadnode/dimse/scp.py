@@ -28,11 +28,10 @@ from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 from cadnode.core.errors import CadnodeError, ConfigError, SpoolFull, UnreadableObject
 from cadnode.core.jobs import Acceptance
+from cadnode.core.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from cadnode.dimse.contexts import received_contexts
 from cadnode.dimse.identifiers import Identifiers, read_identifiers
 from cadnode.dimse.incoming import (
-    IMPLEMENTATION_CLASS_UID,
-    IMPLEMENTATION_VERSION_NAME,
     PARTIAL_SUFFIX,
     IncomingFile,
     SpoolingProvider,

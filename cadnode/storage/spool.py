@@ -136,13 +136,6 @@ class Spool:
         """Would the reserve still be free with so many bytes more?"""
         return shutil.disk_usage(self._root).free - bytes_wanted >= self._reserve
 
-    def check_room(self, bytes_wanted: int = 0) -> None:
-        """Raise SpoolFull unless there is room."""
-        if not self.has_room(bytes_wanted):
-            raise SpoolFull(
-                f"less than {self._reserve >> 20} MiB would be left free on the data disk"
-            )
-
     def kept_before(self, moment: datetime) -> Iterator[str]:
         """The relative path of every kept image and result last written before `moment`."""
         for name in ("images", "results"):

@@ -66,13 +66,6 @@ def write_bundle(
     _write_manifest(folder, facts, names)
 
 
-def rewrite_facts(folder: Path, facts: BundleFacts, card: str) -> None:
-    """Replace manifest and card of a bundle that keeps its weights (new operating points)."""
-    (folder / "MODEL_CARD.md").write_text(card, "utf-8")
-    names = sorted(path.name for path in folder.glob("weights-*.npz"))
-    _write_manifest(folder, facts, names)
-
-
 def stored(weights: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[Any]]:
     """The arrays as they lie in a bundle: kernels as float16, the small rest as float32."""
     return {

@@ -74,11 +74,6 @@ def patch_table_markdown(lines: Sequence[PatchFigures]) -> str:
     return _markdown(*_patch_rows(lines))
 
 
-def detection_table_markdown(lines: Sequence[DetectionFigures]) -> str:
-    """The image table for a model card."""
-    return _markdown(*_detection_rows(lines))
-
-
 def _patch_rows(lines: Sequence[PatchFigures]) -> tuple[Sequence[str], list[list[str]]]:
     head = ("patches", "n", "patients", "accuracy", "sensitivity", "specificity", "AUC", "AP")
     return head, [
