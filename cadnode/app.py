@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from cadnode.config import DestinationTable, Settings
+from cadnode.config import Settings
+from cadnode.config.tables import DestinationTable
 from cadnode.core.errors import ConfigError
 from cadnode.core.jobs import Acceptance, NewImage
 from cadnode.core.uids import derive_uid

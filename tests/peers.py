@@ -28,12 +28,14 @@ def require(program: str, package: str) -> str:
 
     `package` is a Debian package, or with "pip:" in front a Python one.
     """
-    beside_python = str(Path(sys.executable).parent)
-    for folders in (None, beside_python, "/usr/sbin:/usr/local/sbin"):
-        path = shutil.which(program, path=folders)
-        if path is not None:
-            return path
     installer, _, name = package.rpartition(":")
+    # pynetdicom installs a storescu of its own, which an active virtual environment puts first.
+    beside_python = str(Path(sys.executable).parent)
+    elsewhere = [f for f in os.environ["PATH"].split(os.pathsep) if f != beside_python]
+    searched = [*elsewhere, "/usr/sbin", "/usr/local/sbin", *([beside_python] if installer else [])]
+    path = shutil.which(program, path=os.pathsep.join(searched))
+    if path is not None:
+        return path
     command = f"{installer} install" if installer else "apt-get install"
     reason = f"{program} is not installed: {command} {name}"
     if os.environ.get("CI") == "true":

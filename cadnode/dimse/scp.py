@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from socketserver import TCPServer
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
@@ -24,6 +24,7 @@ from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.events import Event
 from pynetdicom.pdu_primitives import A_ASSOCIATE
+from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 from cadnode.core.errors import CadnodeError, ConfigError, SpoolFull, UnreadableObject
@@ -99,11 +100,23 @@ class IncomingObject:
     calling_host: str
 
 
+class Service(Protocol):
+    """Something else that the port offers, or that watches what happens there."""
+
+    def contexts(self) -> Sequence[PresentationContext]:
+        """What it accepts, with the roles it needs."""
+        ...
+
+    def handlers(self) -> Sequence[tuple[Any, ...]]:
+        """(event, handler) pairs for pynetdicom; each intervention event has one handler only."""
+        ...
+
+
 class StorageScp:
     """Listens for C-ECHO and C-STORE.
 
     `receive` keeps one object for good and is called from many threads at once; `room` says
-    whether that many more bytes may be written.
+    whether that many more bytes may be written; `services` answer what else comes on this port.
     """
 
     def __init__(
@@ -111,8 +124,10 @@ class StorageScp:
         settings: ScpSettings,
         receive: Callable[[IncomingObject], Acceptance],
         room: Callable[[int], bool] = lambda _size: True,
+        services: Sequence[Service] = (),
     ) -> None:
         self._settings = settings
+        self._services = services
         self._receive = receive
         self._room = room
         self._server: _Server | None = None
@@ -147,13 +162,17 @@ class StorageScp:
             (evt.EVT_C_STORE, self._on_store),
             (evt.EVT_CONN_CLOSE, _discard_partial),
             (evt.EVT_ABORTED, _discard_partial),
+            *(handler for service in self._services for handler in service.handlers()),
         ]
+        contexts = received_contexts()
+        for service in self._services:
+            contexts.extend(service.contexts())
         try:
             self._server = _Server(
                 ae,
                 (settings.host, settings.port),
                 settings.ae_title,
-                received_contexts(),
+                contexts,
                 evt_handlers=handlers,
                 request_handler=_Handler,
             )

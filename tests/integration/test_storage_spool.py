@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -232,9 +233,10 @@ def test_a_file_without_a_row_is_removed_after_a_day(spool: Spool, store: SqlExa
     records = ExamRecords(Database(f"sqlite:///{tmp_path / 'jobs.db'}"))
     known, lost = touch(spool, 1), touch(spool, 2)
     store.accept(new_image(1), now=T0)
-    written = datetime.fromtimestamp(lost.stat().st_mtime, UTC)
-    assert remove_unknown(records, spool, now=written + UNKNOWN_AFTER) == 0
-    late = written + UNKNOWN_AFTER + timedelta(seconds=5)
+    for path in (known, lost):
+        os.utime(path, (T0.timestamp(), T0.timestamp()))
+    assert remove_unknown(records, spool, now=T0 + UNKNOWN_AFTER) == 0
+    late = T0 + UNKNOWN_AFTER + timedelta(seconds=5)
     assert remove_unknown(records, spool, now=late) == 1
     assert known.exists()
     assert not lost.exists()

@@ -15,153 +15,30 @@ import tomllib
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from cadnode.config.tables import (
+    DatabaseTable,
+    DeliveryTable,
+    DestinationTable,
+    ExamTable,
+    LogTable,
+    ModelTable,
+    NodeTable,
+    PeerTable,
+    RetentionTable,
+    WebTable,
+    WorkTable,
+)
 from cadnode.core.errors import ConfigError
 from cadnode.core.exam import ExamRules
 from cadnode.core.retry import RetryRules
 
 ENVIRONMENT_PREFIX = "CADNODE_"
 CONFIG_VARIABLE = "CADNODE_CONFIG"
-
-ResultKind = Literal["mammography-cad-sr", "tid1500-sr"]
-
-
-def _ae_title(value: str) -> str:
-    if not (1 <= len(value) <= 16 and value.isascii() and value.isprintable()):
-        raise ValueError("an AE title is 1 to 16 printable ASCII characters")
-    if value != value.strip() or "\\" in value:
-        raise ValueError("an AE title has no blank at its ends and no backslash")
-    return value
-
-
-def _view_name(value: str) -> str:
-    if value[:1] not in ("R", "L") or not value[1:].isalpha() or not value.isupper():
-        raise ValueError("a view is a side and a view in capitals, as RCC or LMLO")
-    return value
-
-
-AETitle = Annotated[str, AfterValidator(_ae_title)]
-Port = Annotated[int, Field(ge=0, le=65535)]
-ViewName = Annotated[str, AfterValidator(_view_name)]
-Positive = Annotated[float, Field(gt=0)]
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class NodeTable(_Table):
-    """`[node]`: who the node is on the network and where it keeps its data."""
-
-    ae_title: AETitle = "CADNODE"
-    host: str = "0.0.0.0"  # noqa: S104  a node is there to be reached; strangers are rejected
-    port: Port = 11112
-    data_dir: Path = Path("data")
-    station_name: str = "CADNODE"
-    accept_unknown: bool = False
-    max_associations: Annotated[int, Field(ge=1, le=1000)] = 100
-
-
-class PeerTable(_Table):
-    """`[[peers]]`: one sender that may store to the node."""
-
-    name: str
-    ae_title: AETitle
-    host: str | None = None
-
-
-class DestinationTable(_Table):
-    """`[[destinations]]`: one archive or workstation that gets results."""
-
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
-    ae_title: AETitle
-    host: str
-    port: Annotated[int, Field(ge=1, le=65535)]
-    objects: tuple[ResultKind, ...] = ("mammography-cad-sr", "tid1500-sr")
-    commitment: Literal["auto", "require", "off"] = "auto"
-    enabled: bool = True
-
-    @model_validator(mode="after")
-    def _commitment_exists(self) -> DestinationTable:
-        if self.commitment == "require":
-            raise ValueError(
-                "commitment 'require' needs storage commitment, which this version"
-                " does not have yet; use 'auto' or 'off'"
-            )
-        return self
-
-
-class ExamTable(_Table):
-    """`[exam]`: when an exam is complete and which views are read."""
-
-    expected_views: tuple[ViewName, ...] = ("RCC", "LCC", "RMLO", "LMLO")
-    analyzed_views: tuple[str, ...] = ("CC", "MLO")
-    quiet_seconds: Positive = 60.0
-
-
-class ModelTable(_Table):
-    """`[model]`: which bundle finds the calcifications, and on what."""
-
-    folder: Path | None = None
-    name: str = "calc-resnet50"
-    version: str = "latest"
-    device: Literal["auto", "cpu", "gpu"] = "auto"
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-
-
-class DatabaseTable(_Table):
-    """`[database]`: the job database; empty means `cadnode.db` in the data folder."""
-
-    url: str = ""
-
-
-class WorkTable(_Table):
-    """`[work]`: leases and tries of the worker."""
-
-    lease_seconds: Positive = 60.0
-    poll_seconds: Positive = 0.25
-    max_tries: Annotated[int, Field(ge=4)] = 5
-    """More than the three tries of one image, so that one bad image is given up alone."""
-    max_pixels: Annotated[int, Field(ge=1)] = 100_000_000
-
-
-class DeliveryTable(_Table):
-    """`[delivery]`: how results are sent, and when to stop trying."""
-
-    deadline_seconds: Positive = 120.0
-    first_delay_seconds: Positive = 1.0
-    longest_delay_seconds: Positive = 900.0
-    give_up_hours: Positive = 72.0
-
-
-class RetentionTable(_Table):
-    """`[retention]`: how long files stay and how much of the disk is left alone."""
-
-    keep_days: Positive = 30.0
-    reserve_mb: Annotated[int, Field(ge=0)] = 1024
-
-
-class WebTable(_Table):
-    """`[web]`: the administrator's console."""
-
-    enabled: bool = False
-
-    @model_validator(mode="after")
-    def _not_yet(self) -> WebTable:
-        if self.enabled:
-            raise ValueError("the console is not part of this version yet; leave it false")
-        return self
-
-
-class LogTable(_Table):
-    """`[log]`: what is written to standard error."""
-
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    format: Literal["console", "json"] = "console"
 
 
 class Settings(BaseSettings):
@@ -316,4 +193,4 @@ def _absolute(settings: Settings, base: Path) -> Settings:
 
 def default_models_folder() -> Path:
     """`models/` beside the package: where the bundle we ship lies in a checkout."""
-    return Path(__file__).resolve().parent.parent / "models"
+    return Path(__file__).resolve().parents[2] / "models"
