@@ -40,7 +40,8 @@ if TYPE_CHECKING:
         Sender,
     )
     from cadnode.dicom.sr_header import Equipment
-    from cadnode.dimse.scp import IncomingObject, StorageScp
+    from cadnode.dimse.scp import StorageScp
+    from cadnode.dimse.storing import IncomingObject
     from cadnode.inference.bundle import Bundle
     from cadnode.pipeline import Pipeline, Rules
 

@@ -1,7 +1,7 @@
 """The Storage SCP: the port on which modalities and archives hand over mammograms.
 
 C-STORE answers 0x0000 only when `receive` has returned, that is when the object is kept.
-Statuses as in PS3.4 table B.2-1, rejections as in PS3.8 table 9-21.
+Rejections as in PS3.8 table 9-21.
 """
 
 from __future__ import annotations
@@ -16,37 +16,24 @@ from pathlib import Path
 from socketserver import TCPServer
 from typing import Any, Protocol, cast
 
-from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from pynetdicom import evt
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
-from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.events import Event
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
-from cadnode.core.errors import CadnodeError, ConfigError, SpoolFull, UnreadableObject
+from cadnode.core.errors import ConfigError
 from cadnode.core.jobs import Acceptance
 from cadnode.core.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from cadnode.dimse.contexts import received_contexts
-from cadnode.dimse.identifiers import Identifiers, read_identifiers
-from cadnode.dimse.incoming import (
-    PARTIAL_SUFFIX,
-    IncomingFile,
-    SpoolingProvider,
-)
+from cadnode.dimse.incoming import PARTIAL_SUFFIX, SpoolingProvider
+from cadnode.dimse.storing import SUCCESS, IncomingObject, StoreAnswers
 from cadnode.dimse.transport import BoundedSocket
 
 log = logging.getLogger(__name__)
-
-SUCCESS = 0x0000
-PROCESSING_FAILURE = 0x0110
-DUPLICATE_INSTANCE = 0x0111
-OUT_OF_RESOURCES = 0xA700
-DOES_NOT_MATCH = 0xA900
-CANNOT_UNDERSTAND = 0xC000
 
 # Result, source, reason of a rejection.
 CALLING_AE_UNKNOWN = (0x01, 0x01, 0x03)
@@ -86,20 +73,6 @@ class ScpSettings:
     """For one PDU, and for an association on which nothing comes."""
 
 
-@dataclass(frozen=True, slots=True)
-class IncomingObject:
-    """A received object, whole on disk but not yet kept; `receive` moves the file away."""
-
-    path: Path
-    sop_class_uid: str
-    sop_instance_uid: str
-    study_instance_uid: str
-    series_instance_uid: str
-    transfer_syntax_uid: str
-    calling_ae: str
-    calling_host: str
-
-
 class Service(Protocol):
     """Something else that the port offers, or that watches what happens there."""
 
@@ -128,12 +101,10 @@ class StorageScp:
     ) -> None:
         self._settings = settings
         self._services = services
-        self._receive = receive
+        self._store = StoreAnswers(receive)
         self._room = room
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
-        self._running = 0
-        self._idle = threading.Condition()
 
     @property
     def port(self) -> int:
@@ -159,7 +130,7 @@ class StorageScp:
         handlers: list[Any] = [
             (evt.EVT_REQUESTED, self._on_requested),
             (evt.EVT_C_ECHO, lambda _event: SUCCESS),
-            (evt.EVT_C_STORE, self._on_store),
+            (evt.EVT_C_STORE, self._store.answer),
             (evt.EVT_CONN_CLOSE, _discard_partial),
             (evt.EVT_ABORTED, _discard_partial),
             *(handler for service in self._services for handler in service.handlers()),
@@ -196,8 +167,7 @@ class StorageScp:
         if server is None:
             return
         server.shutdown()
-        with self._idle:
-            self._idle.wait_for(lambda: self._running == 0, STOP_SECONDS)
+        self._store.wait_until_idle(STOP_SECONDS)
         associations = server.active_associations
         for association in associations:
             association.abort(block=False)
@@ -238,70 +208,6 @@ class StorageScp:
             peer.ae_title == calling_ae and (peer.host is None or _is_host(peer.host, address))
             for peer in self._settings.peers
         )
-
-    def _on_store(self, event: Event) -> Dataset:
-        with self._idle:
-            self._running += 1
-        incoming = cast("SpoolingProvider", event.assoc.dimse).take(event.dataset_path)
-        try:
-            status, comment = self._keep(event, incoming)
-        finally:
-            if incoming is not None:
-                incoming.remove()
-            with self._idle:
-                self._running -= 1
-                self._idle.notify_all()
-        if status != SUCCESS:
-            log.warning(
-                "answered 0x%04X to %s for %s: %s",
-                status,
-                event.assoc.requestor.ae_title,
-                cast("C_STORE", event.request).AffectedSOPInstanceUID,
-                comment,
-            )
-        answer = Dataset()
-        answer.Status = status
-        if comment:
-            answer.ErrorComment = comment[:64]
-        return answer
-
-    def _keep(self, event: Event, incoming: IncomingFile | None) -> tuple[int, str]:
-        if incoming is None:
-            return CANNOT_UNDERSTAND, "there is no data set"
-        if incoming.failure is not None:
-            return OUT_OF_RESOURCES, incoming.failure
-        try:
-            syntax = str(event.context.transfer_syntax)
-            found = read_identifiers(incoming.path, incoming.data_set_offset, syntax)
-            if mismatch := _mismatch(event, found):
-                return DOES_NOT_MATCH, mismatch
-            acceptance = self._receive(
-                IncomingObject(
-                    path=incoming.path,
-                    sop_class_uid=found.sop_class_uid,
-                    sop_instance_uid=found.sop_instance_uid,
-                    study_instance_uid=found.study_instance_uid,
-                    series_instance_uid=found.series_instance_uid,
-                    transfer_syntax_uid=syntax,
-                    calling_ae=str(event.assoc.requestor.ae_title),
-                    calling_host=str(event.assoc.requestor.address),
-                )
-            )
-        except UnreadableObject as error:
-            return CANNOT_UNDERSTAND, error.detail
-        except SpoolFull as error:
-            return OUT_OF_RESOURCES, error.detail
-        except (CadnodeError, OSError) as error:
-            log.error("receiving failed: %s", type(error).__name__)
-            return PROCESSING_FAILURE, "not kept, try again"
-        except Exception as error:  # noqa: BLE001
-            # pynetdicom would answer 0xC211, which a sender takes as final, and log the exception
-            # with whatever of the object stands in its text.
-            log.error("receiving broke: %s", type(error).__name__)
-            return PROCESSING_FAILURE, "not kept, try again"
-        if acceptance is Acceptance.CONFLICT:
-            return DUPLICATE_INSTANCE, "other content is kept under this SOP Instance UID"
-        return SUCCESS, ""
 
 
 class _Server(ThreadedAssociationServer):
@@ -350,15 +256,6 @@ def _join(threads: Sequence[threading.Thread], seconds: float) -> None:
 
 def _discard_partial(event: Event) -> None:
     cast("SpoolingProvider", event.assoc.dimse).discard()
-
-
-def _mismatch(event: Event, found: Identifiers) -> str | None:
-    command = cast("C_STORE", event.request)
-    if str(command.AffectedSOPClassUID) != found.sop_class_uid:
-        return "SOP Class UID differs between command and data set"
-    if str(command.AffectedSOPInstanceUID) != found.sop_instance_uid:
-        return "SOP Instance UID differs between command and data set"
-    return None
 
 
 def _is_host(host: str, address: str) -> bool:

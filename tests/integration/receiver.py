@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from cadnode.core.jobs import Acceptance
-from cadnode.dimse.scp import IncomingObject, ScpSettings, StorageScp
+from cadnode.dimse.scp import ScpSettings, StorageScp
+from cadnode.dimse.storing import IncomingObject
 
 
 @dataclass

@@ -19,8 +19,9 @@ from cadnode.core.errors import DatabaseUnavailable, SpoolFull, UnreadableObject
 from cadnode.core.ports import OutgoingObject
 from cadnode.core.retry import SendCause
 from cadnode.dimse.contexts import RECEIVED_SOP_CLASSES, RECEIVED_TRANSFER_SYNTAXES
-from cadnode.dimse.scp import IncomingObject, Peer
+from cadnode.dimse.scp import Peer
 from cadnode.dimse.scu import Destination, DicomSender, Timeouts
+from cadnode.dimse.storing import IncomingObject
 from tests import codecs, objects
 from tests.integration import pdus
 from tests.integration.modality import (
