@@ -42,6 +42,8 @@ class ExamSummary:
     findings: int
     deliveries_pending: int
     deliveries_failed: int
+    proofs_pending: int
+    """Deliveries whose destination has not yet proved that it holds the object."""
     error_code: str | None
     error_text: str | None
     waits_for: str

@@ -2,7 +2,8 @@
 
 `jobs` has one row for each exam (one study at one revision), `images` one for each SOP instance,
 `results` one for each result object, `deliveries` one for each result at each destination;
-`events` only ever grows.
+`commitments` one for each time a destination was asked to commit, `commitment_requests` one for
+each time a sender asked us; `events` only ever grows.
 """
 
 from __future__ import annotations
@@ -160,8 +161,58 @@ deliveries = Table(
     Column("error_text", Text),
     Column("delivered_at", UtcDateTime),
     Column("transaction_uid", Text),
+    # Whether the destination has proved that it holds the object; empty when no proof is wanted.
+    Column("proof", Text),
+    Column("proof_due_at", UtcDateTime),
+    # Claims, unanswered requests and refusals since the proof became due.
+    Column("proof_tries", Integer, nullable=False, server_default="0"),
+    Column("proof_asks", Integer, nullable=False, server_default="0"),
+    Column("proof_failures", Integer, nullable=False, server_default="0"),
+    Column("proof_text", Text),
+    Column("proved_at", UtcDateTime),
     UniqueConstraint("result_id", "destination"),
     Index(None, "destination", "status", "due_at"),
+    Index(None, "destination", "proof", "proof_due_at"),
+)
+
+commitments = Table(
+    "commitments",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("transaction_uid", Text, nullable=False, unique=True),
+    Column("destination", Text, nullable=False),
+    Column("asked_at", UtcDateTime, nullable=False),
+    Column("reported_at", UtcDateTime),
+)
+
+commitment_items = Table(
+    "commitment_items",
+    metadata,
+    Column("commitment_id", Integer, ForeignKey("commitments.id"), primary_key=True),
+    Column("delivery_id", Integer, ForeignKey("deliveries.id"), primary_key=True, index=True),
+)
+
+commitment_requests = Table(
+    "commitment_requests",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("transaction_uid", Text, nullable=False),
+    Column("calling_ae", Text, nullable=False),
+    Column("calling_host", Text, nullable=False),
+    # [SOP class UID, SOP instance UID] of each object that the sender asks about.
+    Column("items", JSON, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("requested_at", UtcDateTime, nullable=False),
+    Column("due_at", UtcDateTime, nullable=False),
+    Column("lease_owner", Text),
+    Column("lease_until", UtcDateTime),
+    Column("tries", Integer, nullable=False),
+    Column("answered_at", UtcDateTime),
+    Column("committed", Integer),
+    Column("failed", Integer),
+    Column("error_text", Text),
+    UniqueConstraint("calling_ae", "transaction_uid"),
+    Index(None, "status", "due_at"),
 )
 
 events = Table(
@@ -197,6 +248,7 @@ overview = Table(
     Column("findings", Integer),
     Column("deliveries_pending", Integer),
     Column("deliveries_failed", Integer),
+    Column("proofs_pending", Integer),
     Column("error_code", Text),
     Column("error_text", Text),
     Column("waits_for", Text),
