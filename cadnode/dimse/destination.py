@@ -12,13 +12,14 @@ from typing import Any, TypeVar, cast
 from pydicom.uid import UID
 from pynetdicom import evt
 from pynetdicom.association import Association
+from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.events import Event
 from pynetdicom.pdu_primitives import A_ABORT, A_ASSOCIATE
 from pynetdicom.presentation import PresentationContext
 
 from cadnode.core.retry import SendCause
 from cadnode.core.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from cadnode.dimse.transport import BoundedAE
+from cadnode.dimse.transport import AskingProvider, BoundedAE
 
 T = TypeVar("T")
 
@@ -26,6 +27,9 @@ PRESENTATION_PROVIDER = 3
 """Source of a rejection: congestion or a local limit, which pass (PS3.8 table 9-21)."""
 
 GRACE_SECONDS = 1.0
+
+USUAL_PDU = 16382
+"""Bytes of the longest P-DATA-TF that we take where little comes back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +86,33 @@ class Line:
         """The association; only after `open` has returned None."""
         return cast("Association", self._association)
 
-    def open(self, contexts: Sequence[PresentationContext]) -> Trouble | None:
-        """Ask for the association; the trouble when there is none."""
+    def open(
+        self,
+        contexts: Sequence[PresentationContext],
+        *,
+        roles: Sequence[Any] = (),
+        handlers: Sequence[tuple[Any, ...]] = (),
+        provider: Callable[[Association], DIMSEServiceProvider] = AskingProvider,
+        max_pdu: int = USUAL_PDU,
+    ) -> Trouble | None:
+        """Ask for the association; the trouble when there is none.
+
+        For services where the peer sends requests too: SCP/SCU `roles` (PS3.7 D.3.3.4), handlers
+        of pynetdicom's events, what takes in messages, and the longest PDU we take (bytes).
+        """
+        self._ae.provider = provider
         try:
             self._association = self._ae.associate(
                 self._destination.host,
                 self._destination.port,
                 contexts=list(contexts),
                 ae_title=self._destination.ae_title,
+                max_pdu=max_pdu,
+                ext_neg=list(roles),
                 evt_handlers=[
                     (evt.EVT_CONN_OPEN, self._on_open),
                     (evt.EVT_ACSE_SENT, self._on_acse_sent),
+                    *handlers,
                 ],
             )
         except OSError as error:

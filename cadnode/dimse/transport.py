@@ -12,6 +12,7 @@ import select
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from typing import Any
 
 from pynetdicom import _config
@@ -175,6 +176,8 @@ class BoundedAE(ApplicationEntity):
         self._pdu_seconds = pdu_seconds
         self._deadline = deadline
         self.opened: BoundedSocket | None = None
+        self.provider: Callable[[Association], DIMSEServiceProvider] = AskingProvider
+        """What takes in the messages of the next association."""
 
     def _create_socket(
         self, assoc: Association, address: AddressInformation, tls_args: Any
@@ -182,7 +185,7 @@ class BoundedAE(ApplicationEntity):
         # The upper layer's thread is not a daemon in pynetdicom: one dead peer would keep the
         # program from ending.
         assoc.dul.daemon = True
-        assoc.dimse = AskingProvider(assoc)
+        assoc.dimse = self.provider(assoc)
         self.opened = BoundedSocket(
             assoc,
             address=address,
