@@ -28,7 +28,7 @@ from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 from cadnode.core.errors import ConfigError
 from cadnode.core.jobs import Acceptance
 from cadnode.core.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from cadnode.dimse.contexts import received_contexts
+from cadnode.dimse.contexts import VERIFICATION, received_contexts
 from cadnode.dimse.incoming import PARTIAL_SUFFIX, SpoolingProvider
 from cadnode.dimse.storing import SUCCESS, IncomingObject, StoreAnswers
 from cadnode.dimse.transport import BoundedSocket
@@ -63,6 +63,8 @@ class ScpSettings:
     port: int
     incoming_dir: Path
     peers: tuple[Peer, ...] = ()
+    guests: tuple[Peer, ...] = ()
+    """Callers that get C-ECHO and the further services, but may not store."""
     accept_unknown: bool = False
     max_pdu: int = 1 << 17
     """Bytes of one P-DATA-TF that senders may use."""
@@ -185,7 +187,7 @@ class StorageScp:
         called, calling = request.called_ae_title, request.calling_ae_title
         if called != self._settings.ae_title:
             code, why = CALLED_AE_UNKNOWN, "the called AE title is not ours"
-        elif not self._known(calling, address):
+        elif not self._known(calling, address) and not self._as_guest(event, calling, address):
             code, why = CALLING_AE_UNKNOWN, "the calling AE title or its address is not known"
         elif self._established() >= self._settings.max_associations:
             code, why = LOCAL_LIMIT_EXCEEDED, "too many associations"
@@ -204,10 +206,16 @@ class StorageScp:
     def _known(self, calling_ae: str, address: str) -> bool:
         if self._settings.accept_unknown:
             return True
-        return any(
-            peer.ae_title == calling_ae and (peer.host is None or _is_host(peer.host, address))
-            for peer in self._settings.peers
-        )
+        return _is_one_of(self._settings.peers, calling_ae, address)
+
+    def _as_guest(self, event: Event, calling_ae: str, address: str) -> bool:
+        """True for a guest, who is then offered what guests may have."""
+        if not _is_one_of(self._settings.guests, calling_ae, address):
+            return False
+        contexts = [cx for cx in received_contexts() if cx.abstract_syntax == VERIFICATION]
+        contexts.extend(cx for service in self._services for cx in service.contexts())
+        event.assoc.acceptor.supported_contexts = contexts
+        return True
 
 
 class _Server(ThreadedAssociationServer):
@@ -246,6 +254,13 @@ class _Handler(RequestHandler):
         association.dul.daemon = True
         association.dimse = SpoolingProvider(association, settings.incoming_dir, self.server.room)
         return association
+
+
+def _is_one_of(peers: Sequence[Peer], calling_ae: str, address: str) -> bool:
+    return any(
+        peer.ae_title == calling_ae and (peer.host is None or _is_host(peer.host, address))
+        for peer in peers
+    )
 
 
 def _join(threads: Sequence[threading.Thread], seconds: float) -> None:
