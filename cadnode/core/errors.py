@@ -8,14 +8,16 @@ used twice: a retired one stays here as a comment.
     ├── ReceiveError
     │   ├── SpoolFull           E201  no room to keep another image
     │   ├── InstanceConflict    E202  other bytes under a SOP Instance UID that is already kept
-    │   └── UnreadableObject    E203  the identifiers of a received object cannot be read
+    │   ├── UnreadableObject    E203  the identifiers of a received object cannot be read
+    │   ├── NotFetched          E204  a source did not hand over an image that was asked of it
+    │   └── TooManyMatches      E205  a source has more exams that match than are taken at once
     ├── ImageFailed             E301  one image cannot be analyzed (carries its Reason)
     ├── ImageUnreachable        E302  a stored image cannot be read at the moment
     ├── ModelUnfit              E401  the model bundle is missing, altered or wrong
     ├── ResultInvalid           E501  a result object broke one of our own invariants
     ├── DeliveryError
-    │   ├── Unreachable         E601  no association with the destination
-    │   ├── Refused             E602  the destination refused an object for good
+    │   ├── Unreachable         E601  no association with the destination or source
+    │   ├── Refused             E602  the destination refused an object, or the source a request
     │   └── OutOfPatience       E603  transient trouble outlasted the give-up time
     ├── StoreError
     │   ├── IllegalMove         E701  the exam is not in the status the move starts from
@@ -84,6 +86,19 @@ class UnreadableObject(ReceiveError):
     code = "E203"
 
 
+class NotFetched(ReceiveError):
+    """A source did not hand over an image that was asked of it, or it could not be kept."""
+
+    code = "E204"
+    retry = True
+
+
+class TooManyMatches(ReceiveError):
+    """A source has more exams that match than are taken at once; the query is too wide."""
+
+    code = "E205"
+
+
 class ImageFailed(CadnodeError):
     """One image cannot be analyzed; the other images of its exam go on."""
 
@@ -119,14 +134,14 @@ class DeliveryError(CadnodeError):
 
 
 class Unreachable(DeliveryError):
-    """No association with the destination."""
+    """No association with the destination or source."""
 
     code = "E601"
     retry = True
 
 
 class Refused(DeliveryError):
-    """The destination refused an object for good."""
+    """The destination refused an object for good, or the source a request."""
 
     code = "E602"
 

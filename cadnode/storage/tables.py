@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Dialect,
@@ -25,6 +26,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
 )
 
 
@@ -80,6 +82,8 @@ jobs = Table(
     Column("error_code", Text),
     Column("error_text", Text),
     Column("superseded_by", Integer, ForeignKey("jobs.id")),
+    # Something of the earlier revision no longer holds: the exam is reported even with no new image.
+    Column("renews", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("study_instance_uid", "revision"),
     Index(None, "status", "due_at"),
 )
@@ -110,6 +114,23 @@ images = Table(
     Column("columns", Integer),
     Column("model", Text),
     Column("analyzed_at", UtcDateTime),
+    # Came again, unchanged, after it was purged; its result had been delivered.
+    Column("returned", Boolean, nullable=False, server_default=false()),
+)
+
+# Bytes that others of the same SOP Instance UID took the place of; kept until their exam is purged.
+replaced_images = Table(
+    "replaced_images",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("job_id", Integer, ForeignKey("jobs.id"), nullable=False, index=True),
+    Column("sop_instance_uid", Text, nullable=False),
+    Column("path", Text, nullable=False, index=True),
+    Column("size", BigInteger, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("calling_ae", Text, nullable=False),
+    Column("received_at", UtcDateTime, nullable=False),
+    Column("replaced_at", UtcDateTime, nullable=False),
 )
 
 findings = Table(
@@ -227,6 +248,29 @@ events = Table(
     Column("code", Text),
     Column("text", Text, nullable=False),
     Column("actor", Text, nullable=False),
+)
+
+# One row for each [[pull]]: which process does it now, and when it is due again.
+pulls = Table(
+    "pulls",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("due_at", UtcDateTime, nullable=False),
+    Column("lease_owner", Text),
+    Column("lease_until", UtcDateTime),
+)
+
+# One row for each destination that has been in trouble; see core/breaker.py.
+destination_states = Table(
+    "destination_states",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("probes", Integer, nullable=False),
+    Column("since", UtcDateTime, nullable=False),
+    Column("probe_at", UtcDateTime),
+    Column("error_text", Text, nullable=False),
 )
 
 # The view is not part of `metadata`: it is read, never made, from here.

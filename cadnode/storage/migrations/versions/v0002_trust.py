@@ -29,6 +29,9 @@ def upgrade() -> None:
     op.execute(sa.text("DROP VIEW exam_overview"))
     _add_proofs()
     _add_commitment()
+    _add_pulls()
+    _add_changed_input()
+    _add_destination_states()
     op.execute(sa.text(_overview(dialect)))
 
 
@@ -36,6 +39,9 @@ def downgrade() -> None:
     """Take it away again; exams keep their place in the states of the first schema."""
     dialect = op.get_bind().dialect.name
     op.execute(sa.text("DROP VIEW exam_overview"))
+    op.drop_table("destination_states")
+    _remove_changed_input()
+    op.drop_table("pulls")
     _remove_commitment()
     _remove_proofs()
     op.execute(sa.text(_first_overview(dialect)))
@@ -123,6 +129,64 @@ def _add_commitment() -> None:
 def _remove_commitment() -> None:
     for table in ("commitment_requests", "commitment_items", "commitments"):
         op.drop_table(table)
+
+
+def _add_pulls() -> None:
+    op.create_table(
+        "pulls",
+        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("due_at", _TIME, nullable=False),
+        sa.Column("lease_owner", sa.Text),
+        sa.Column("lease_until", _TIME),
+        sa.PrimaryKeyConstraint("name", name="pk_pulls"),
+    )
+
+
+def _add_changed_input() -> None:
+    op.add_column(
+        "jobs", sa.Column("renews", sa.Boolean, nullable=False, server_default=sa.false())
+    )
+    op.add_column(
+        "images", sa.Column("returned", sa.Boolean, nullable=False, server_default=sa.false())
+    )
+    op.create_table(
+        "replaced_images",
+        sa.Column("id", sa.Integer, nullable=False),
+        sa.Column("job_id", sa.Integer, nullable=False),
+        sa.Column("sop_instance_uid", sa.Text, nullable=False),
+        sa.Column("path", sa.Text, nullable=False),
+        sa.Column("size", sa.BigInteger, nullable=False),
+        sa.Column("sha256", sa.Text, nullable=False),
+        sa.Column("calling_ae", sa.Text, nullable=False),
+        sa.Column("received_at", _TIME, nullable=False),
+        sa.Column("replaced_at", _TIME, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_replaced_images"),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name="fk_replaced_images_job_id"),
+    )
+    op.create_index("ix_replaced_images_job_id", "replaced_images", ["job_id"])
+    op.create_index("ix_replaced_images_path", "replaced_images", ["path"])
+
+
+def _remove_changed_input() -> None:
+    op.drop_table("replaced_images")
+    op.drop_column("images", "returned")
+    op.drop_column("jobs", "renews")
+    # The first schema has no such status; it is as finished as a cancelled one.
+    op.execute(sa.text("UPDATE jobs SET status = 'cancelled' WHERE status = 'superseded'"))
+
+
+def _add_destination_states() -> None:
+    op.create_table(
+        "destination_states",
+        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("state", sa.Text, nullable=False),
+        sa.Column("failures", sa.Integer, nullable=False),
+        sa.Column("probes", sa.Integer, nullable=False),
+        sa.Column("since", _TIME, nullable=False),
+        sa.Column("probe_at", _TIME),
+        sa.Column("error_text", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("name", name="pk_destination_states"),
+    )
 
 
 # S608 is about strangers' text in SQL: there is none here, only the fragments of `dialect`.
