@@ -56,6 +56,8 @@ class ExamImage:
     model: str | None = None
     analyzed_at: datetime | None = None
     findings: tuple[Finding, ...] = ()
+    returned: bool = False
+    """Came again, unchanged, after it was purged; a result of its exam had been delivered."""
 
     @property
     def view_name(self) -> str:

@@ -4,6 +4,7 @@ receiving -> analyzed -> reported -> delivered -> committed -> purged
     |                                     \\_________________-> purged
     \\-> skipped -> purged
 any of receiving, analyzed, reported -> failed -> (a person) retry or give up
+any of receiving, analyzed, reported, failed -> superseded -> purged
 any that is not finished -> cancelled -> purged                  (a person)
 """
 
@@ -39,20 +40,24 @@ class ExamStatus(StrEnum):
     """A step ended for good; a person decides."""
     CANCELLED = "cancelled"
     """A person gave it up, with a reason."""
+    SUPERSEDED = "superseded"
+    """A newer revision of the exam was reported before anybody had got this one."""
 
 
 _S = ExamStatus
+_ENDS = (_S.CANCELLED, _S.SUPERSEDED)
 
 MOVES: Mapping[ExamStatus, frozenset[ExamStatus]] = MappingProxyType(
     {
-        _S.RECEIVING: frozenset({_S.ANALYZED, _S.SKIPPED, _S.FAILED, _S.CANCELLED}),
-        _S.ANALYZED: frozenset({_S.REPORTED, _S.FAILED, _S.CANCELLED}),
-        _S.REPORTED: frozenset({_S.DELIVERED, _S.FAILED, _S.CANCELLED}),
+        _S.RECEIVING: frozenset({_S.ANALYZED, _S.SKIPPED, _S.FAILED, *_ENDS}),
+        _S.ANALYZED: frozenset({_S.REPORTED, _S.FAILED, *_ENDS}),
+        _S.REPORTED: frozenset({_S.DELIVERED, _S.FAILED, *_ENDS}),
         _S.DELIVERED: frozenset({_S.COMMITTED, _S.PURGED}),
         _S.COMMITTED: frozenset({_S.PURGED}),
         _S.SKIPPED: frozenset({_S.PURGED}),
-        _S.FAILED: frozenset({_S.RECEIVING, _S.ANALYZED, _S.REPORTED, _S.CANCELLED}),
+        _S.FAILED: frozenset({_S.RECEIVING, _S.ANALYZED, _S.REPORTED, *_ENDS}),
         _S.CANCELLED: frozenset({_S.PURGED}),
+        _S.SUPERSEDED: frozenset({_S.PURGED}),
         _S.PURGED: frozenset(),
     }
 )
@@ -60,7 +65,7 @@ MOVES: Mapping[ExamStatus, frozenset[ExamStatus]] = MappingProxyType(
 ANALYSIS_LANE = frozenset({_S.RECEIVING, _S.ANALYZED})
 """What the analysis lane claims; the delivery lane claims deliveries, not exams."""
 
-FINISHED = frozenset({_S.DELIVERED, _S.COMMITTED, _S.SKIPPED, _S.CANCELLED, _S.PURGED})
+FINISHED = frozenset({_S.DELIVERED, _S.COMMITTED, _S.SKIPPED, *_ENDS, _S.PURGED})
 """Nothing further happens by itself except the end of the retention time."""
 
 
@@ -72,16 +77,24 @@ class DeliveryStatus(StrEnum):
     FAILED = "failed"
     """Refused for good, or out of patience; a person decides."""
     SUPERSEDED = "superseded"
-    """Never sent: a newer revision of the exam was reported first."""
+    """Not sent any more: a newer revision of the exam was reported first."""
     CANCELLED = "cancelled"
 
 
 def status_after_deliveries(deliveries: Iterable[DeliveryStatus]) -> ExamStatus | None:
-    """The status of a reported exam given its deliveries, or None while one is pending."""
+    """The status of a reported exam given its deliveries, or None while one is pending.
+
+    One that nobody got is `delivered` only when nobody was to get it.
+    """
     seen = set(deliveries)
     if DeliveryStatus.PENDING in seen:
         return None
-    return ExamStatus.FAILED if DeliveryStatus.FAILED in seen else ExamStatus.DELIVERED
+    if DeliveryStatus.FAILED in seen:
+        return ExamStatus.FAILED
+    if not seen or DeliveryStatus.DELIVERED in seen:
+        return ExamStatus.DELIVERED
+    superseded = DeliveryStatus.SUPERSEDED in seen
+    return ExamStatus.SUPERSEDED if superseded else ExamStatus.CANCELLED
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +118,8 @@ class Acceptance(StrEnum):
 
     NEW = "new"
     SAME = "the same bytes were kept before"
-    CONFLICT = "other bytes are kept under this SOP Instance UID"
+    CHANGED = "other bytes under a SOP Instance UID that is kept: they take its place"
+    CONFLICT = "this SOP Instance UID is kept in another study"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +143,9 @@ class Exam:
     analyzed_at: datetime | None
     """When the exam was closed; the creation time written into its result objects."""
     images: tuple[ExamImage, ...]
+    renews: bool = False
+    """Something of the earlier revision no longer holds (an image was replaced, a person asked):
+    this one is reported even when none of its own images is new to read."""
 
 
 @dataclass(frozen=True, slots=True)

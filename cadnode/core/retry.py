@@ -7,14 +7,16 @@
 | 0x0111, it holds this UID already       | done: an earlier attempt's answer was lost      |
 | 0x0122, A9xx, Cxxx                      | permanent                                       |
 | A7xx, any other failure status          | transient                                       |
-| association rejected for good           | permanent (our AE title or theirs is not known) |
-| no connection, refused for now, aborted | transient                                       |
+| association rejected, for now or not    | transient: an AE title unknown today may be set |
+|                                         | up tomorrow, and other exams wait for it too    |
+| no connection (refused, DNS), aborted   | transient                                       |
 | no answer, time-out                     | transient (the same stored file is sent again)  |
 | sending broke off in this program       | transient, so that no error is tried for ever   |
 | our stored file is gone                 | permanent: a person has to look at the disk     |
 
 Transient trouble is tried again after 1 s, doubling up to 15 min, with jitter, until the give-up
-time has passed since the first attempt.
+time has passed since the first attempt. `docs/operations.md` has this table for administrators; a
+test compares each row of it with what `decide` answers.
 """
 
 from __future__ import annotations
@@ -80,8 +82,6 @@ class RetryRules:
 DUPLICATE_INSTANCE = 0x0111
 """The UID of a result object derives from its content: whoever holds the one holds the other."""
 
-_PERMANENT_CAUSES = frozenset({SendCause.CONTEXT_REJECTED, SendCause.REJECTED_PERMANENTLY})
-
 
 def is_success(status: int) -> bool:
     """True for 0x0000 and for warnings, where the object is stored (PS3.4 B.2.3)."""
@@ -121,7 +121,7 @@ def decide(
             return Decision(Verdict.GIVE_UP, "E602", text)
     elif outcome.cause is SendCause.FILE_LOST:
         return Decision(Verdict.GIVE_UP, "E703", text)
-    elif outcome.cause in _PERMANENT_CAUSES:
+    elif outcome.cause is SendCause.CONTEXT_REJECTED:
         return Decision(Verdict.GIVE_UP, "E602", text)
     if now - first_try_at >= rules.give_up_after:
         return Decision(Verdict.GIVE_UP, "E603", text)

@@ -179,6 +179,7 @@ def _image(row: AnyRow, found: tuple[Finding, ...]) -> ExamImage:
         model=row.model,
         analyzed_at=row.analyzed_at,
         findings=found,
+        returned=row.returned,
     )
 
 
