@@ -5,6 +5,7 @@ used twice: a retired one stays here as a comment.
 
     CadnodeError
     ├── ConfigError             E101  the settings do not hold together
+    │   └── TlsUnusable         E102  our certificate, its key or the CA does not serve
     ├── ReceiveError
     │   ├── SpoolFull           E201  no room to keep another image
     │   ├── InstanceConflict    E202  other bytes under a SOP Instance UID that is already kept
@@ -61,6 +62,12 @@ class ConfigError(CadnodeError):
     """The settings do not hold together; the message names the key and what is allowed."""
 
     code = "E101"
+
+
+class TlsUnusable(ConfigError):
+    """Our certificate, its key or the CA does not serve; the message names the file."""
+
+    code = "E102"
 
 
 class ReceiveError(CadnodeError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -17,8 +18,10 @@ from pynetdicom.events import Event
 from pynetdicom.pdu_primitives import A_ABORT, A_ASSOCIATE
 from pynetdicom.presentation import PresentationContext
 
+from cadnode.core.errors import TlsUnusable
 from cadnode.core.retry import SendCause
 from cadnode.core.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from cadnode.dimse.tls import ClientTls, client_context, in_words
 from cadnode.dimse.transport import AskingProvider, BoundedAE
 
 T = TypeVar("T")
@@ -40,6 +43,8 @@ class Destination:
     ae_title: str
     host: str
     port: int
+    tls: ClientTls | None = None
+    """None for a plain connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +114,15 @@ class Line:
                 ae_title=self._destination.ae_title,
                 max_pdu=max_pdu,
                 ext_neg=list(roles),
+                tls_args=self._tls_args(),
                 evt_handlers=[
                     (evt.EVT_CONN_OPEN, self._on_open),
                     (evt.EVT_ACSE_SENT, self._on_acse_sent),
                     *handlers,
                 ],
             )
+        except TlsUnusable as error:
+            return Trouble(SendCause.UNREACHABLE, str(error))
         except OSError as error:
             return Trouble(SendCause.UNREACHABLE, f"host name: {error.strerror or error}")
         if self._association.is_established:
@@ -143,6 +151,11 @@ class Line:
         if self._ae.opened is not None:
             self._ae.opened.shut()
 
+    def _tls_args(self) -> tuple[ssl.SSLContext, str] | None:
+        # Read anew each time: a renewed certificate needs no restart.
+        tls = self._destination.tls
+        return None if tls is None else (client_context(tls.files), tls.host_name)
+
     def _on_open(self, _event: Event) -> None:
         self._connected = True
 
@@ -153,9 +166,13 @@ class Line:
         return self._ae.opened is not None and self._ae.opened.timed_out
 
     def _why_not(self, association: Association) -> Trouble:
+        where = f"{self._destination.host}:{self._destination.port}"
+        failure = self._ae.opened.failure if self._ae.opened else None
+        if isinstance(failure, ssl.SSLError):
+            return Trouble(SendCause.UNREACHABLE, f"TLS with {where}: {in_words(failure)}")
         if not self._connected:
-            where = f"{self._destination.host}:{self._destination.port}"
-            return Trouble(SendCause.UNREACHABLE, f"nothing answers at {where}")
+            why = f" ({in_words(failure)})" if failure else ""
+            return Trouble(SendCause.UNREACHABLE, f"nothing answers at {where}{why}")
         # pynetdicom takes a peer that answers and hangs up at once for one that it never reached;
         # the answer then lies unread in its queue.
         unread = association.dul.receive_pdu(wait=False)

@@ -15,6 +15,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,6 +25,7 @@ from pynetdicom.dimse_messages import C_STORE_RQ, DIMSEMessage
 from pynetdicom.pdu_primitives import P_DATA
 
 from cadnode.core.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from cadnode.dimse.admission import Bucket, Peer
 from cadnode.dimse.transport import idle_wait
 
 PARTIAL_SUFFIX = ".part"
@@ -31,6 +33,20 @@ PARTIAL_SUFFIX = ".part"
 LONGEST_COMMAND_SET = 1 << 16
 LONGEST_IDENTIFIER = 1 << 20
 """Bytes; the data set of anything but C-STORE, which is held in memory."""
+
+LONGEST_OBJECT = 4 << 30
+"""Bytes, where nothing else is set: what the pixels of one uncompressed object can be at most."""
+
+NOT_AUTHORIZED = 0x0124
+OUT_OF_RESOURCES = 0xA700
+TOO_LARGE = 0xC001
+"""Of the range "cannot understand": an answer out of 0xA7xx would make the sender try for ever."""
+
+MOST_UNANSWERED = 100
+"""Requests of one association that wait for their turn; a good sender has one."""
+
+BREATH = 1.0
+"""Seconds of one wait of a sender that is held back; the connection is seen to live in between."""
 
 ROOM_STEP = 64 << 20
 """Bytes; the room for another object is asked for in steps of this size."""
@@ -65,20 +81,37 @@ def file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: st
     return b"\x00" * 128 + b"DICM" + group_length + body
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an object is not kept: the DICOM status of the answer, and its comment."""
+
+    status: int
+    comment: str
+
+
 class IncomingFile:
     """One object on its way in: a DICOM file (PS3.10) that grows by fragments.
 
     `failure` says why it cannot be kept; what still comes is then read and dropped, so that the
-    sender gets an answer in place of an abort.
+    sender gets an answer in place of an abort. `max_bytes` is what its data set may have.
     """
 
-    def __init__(self, folder: Path, meta: bytes) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        meta: bytes,
+        max_bytes: int = LONGEST_OBJECT,
+        failure: Failure | None = None,
+    ) -> None:
         self.path = folder / f"{uuid.uuid4().hex}{PARTIAL_SUFFIX}"
         self.data_set_offset = len(meta)
         self.size = 0
-        self.failure: str | None = None
+        self.failure = failure
+        self._max_bytes = max_bytes
         self._next_room_check = 0
         self._file: BinaryIO | None = None
+        if failure is not None:
+            return
         try:
             self._file = self.path.open("xb")
             self._file.write(meta)
@@ -86,14 +119,23 @@ class IncomingFile:
             self._fail(error)
 
     def write(self, fragment: memoryview, room: Callable[[int], bool]) -> None:
-        """Add a fragment; never raises for a full or broken disk."""
+        """Add a fragment; never raises for a full or broken disk.
+
+        Raises ValueError when the sender goes on and on with an object that is too large anyhow.
+        """
+        self.size += len(fragment)
+        if self.size > 2 * self._max_bytes:
+            raise ValueError("an object without end")
         if self._file is None:
             return
-        self.size += len(fragment)
+        if self.size > self._max_bytes:
+            text = f"larger than the {self._max_bytes >> 20} MB that are taken"
+            self._give_up(Failure(TOO_LARGE, text))
+            return
         if self.size > self._next_room_check:
             self._next_room_check = self.size + ROOM_STEP
             if not room(ROOM_STEP):
-                self._give_up("no room in the spool")
+                self._give_up(Failure(OUT_OF_RESOURCES, "no room in the spool"))
                 return
         try:
             self._file.write(fragment)
@@ -118,26 +160,39 @@ class IncomingFile:
             try:
                 file.close()
             except OSError:
-                self.failure = self.failure or "closing failed"
+                self.failure = self.failure or Failure(OUT_OF_RESOURCES, "closing failed")
         self.path.unlink(missing_ok=True)
 
     def _fail(self, error: OSError) -> None:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        self._give_up("the disk is full" if full else os.strerror(error.errno or errno.EIO))
+        text = "the disk is full" if full else os.strerror(error.errno or errno.EIO)
+        self._give_up(Failure(OUT_OF_RESOURCES, text))
 
-    def _give_up(self, why: str) -> None:
+    def _give_up(self, why: Failure) -> None:
         self.failure = why
         self.remove()
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What the sender on one association may do."""
+
+    peer: Peer
+    bucket: Bucket | None = None
 
 
 class SpoolingProvider(DIMSEServiceProvider):
     """The DIMSE provider of an accepted association: C-STORE data sets go to files.
 
-    Runs in the upper layer's thread, but for `take`, which the handler calls.
+    Runs in the upper layer's thread, but for `take`, which the handler calls. `allowance` is set
+    when the association is accepted; without one there is no limit but `LONGEST_OBJECT`. `ending`
+    wakes a sender's thread that is held back.
     """
 
     def __init__(self, assoc: Association, folder: Path, room: Callable[[int], bool]) -> None:
         super().__init__(assoc)
+        self.allowance: Allowance | None = None
+        self.ending = threading.Event()
         self._folder = folder
         self._room = room
         self._lock = threading.Lock()
@@ -159,8 +214,10 @@ class SpoolingProvider(DIMSEServiceProvider):
     def receive_primitive(self, primitive: P_DATA) -> None:
         """Take in one P-DATA; a message that breaks the rules ends the association."""
         self._quiet_since = time.monotonic()
+        values = primitive.presentation_data_value_list
+        self._hold_back(sum(len(fragment) for _, fragment in values))
         try:
-            for context_id, fragment in primitive.presentation_data_value_list:
+            for context_id, fragment in values:
                 if self._growing is None:
                     self._take_command(context_id, fragment)
                 else:
@@ -176,6 +233,7 @@ class SpoolingProvider(DIMSEServiceProvider):
 
     def discard(self) -> None:
         """Delete what has not been handed to the handler: the connection has ended."""
+        self.ending.set()
         with self._lock:
             self._discarded = True
             left = [*self._whole.values(), *([self._growing] if self._growing else [])]
@@ -185,6 +243,8 @@ class SpoolingProvider(DIMSEServiceProvider):
             incoming.remove()
 
     def _take_command(self, context_id: int, fragment: bytes) -> None:
+        if self.msg_queue.qsize() > MOST_UNANSWERED:
+            raise ValueError("requests faster than they can be answered")
         single = P_DATA()
         single.presentation_data_value_list.append((context_id, fragment))
         super().receive_primitive(single)
@@ -202,9 +262,31 @@ class SpoolingProvider(DIMSEServiceProvider):
             )
             with self._lock:
                 if not self._discarded:
-                    self._growing = IncomingFile(self._folder, meta)
+                    self._growing = self._new_file(meta)
         elif message.data_set is not None and message.data_set.tell() > LONGEST_IDENTIFIER:
             raise ValueError("an identifier beyond the limit")
+
+    def _new_file(self, meta: bytes) -> IncomingFile:
+        if self.allowance is None:
+            return IncomingFile(self._folder, meta)
+        peer = self.allowance.peer
+        refused = Failure(NOT_AUTHORIZED, "this AE title may not store here")
+        return IncomingFile(
+            self._folder,
+            meta,
+            max_bytes=peer.limits.max_object_bytes or LONGEST_OBJECT,
+            failure=None if peer.may_store else refused,
+        )
+
+    def _hold_back(self, size: int) -> None:
+        """Read no further until the sender's bytes a minute allow it; TCP makes it wait."""
+        if self.allowance is None or self.allowance.bucket is None:
+            return
+        left = self.allowance.bucket.wait_after(size, time.monotonic())
+        while left > 0 and not self.ending.wait(min(left, BREATH)):
+            left -= BREATH
+            # Else pynetdicom takes a sender that we hold back for one that has fallen silent.
+            self.dul._idle_timer.restart()
 
     def _take_data(self, fragment: bytes) -> None:
         growing, message = self._growing, self.message

@@ -19,14 +19,13 @@ from pynetdicom.events import Event
 from cadnode.core.errors import CadnodeError, SpoolFull, UnreadableObject
 from cadnode.core.jobs import Acceptance
 from cadnode.dimse.identifiers import Identifiers, read_identifiers
-from cadnode.dimse.incoming import IncomingFile, SpoolingProvider
+from cadnode.dimse.incoming import OUT_OF_RESOURCES, IncomingFile, SpoolingProvider
 
 log = logging.getLogger(__name__)
 
 SUCCESS = 0x0000
 PROCESSING_FAILURE = 0x0110
 DUPLICATE_INSTANCE = 0x0111
-OUT_OF_RESOURCES = 0xA700
 DOES_NOT_MATCH = 0xA900
 CANNOT_UNDERSTAND = 0xC000
 
@@ -43,6 +42,8 @@ class IncomingObject:
     transfer_syntax_uid: str
     calling_ae: str
     calling_host: str
+    association: int = 0
+    """A number that the association on which it came has for itself while it lasts."""
 
 
 class StoreAnswers:
@@ -92,7 +93,7 @@ class StoreAnswers:
         if incoming is None:
             return CANNOT_UNDERSTAND, "there is no data set"
         if incoming.failure is not None:
-            return OUT_OF_RESOURCES, incoming.failure
+            return incoming.failure.status, incoming.failure.comment
         try:
             syntax = str(event.context.transfer_syntax)
             found = read_identifiers(incoming.path, incoming.data_set_offset, syntax)
@@ -108,6 +109,7 @@ class StoreAnswers:
                     transfer_syntax_uid=syntax,
                     calling_ae=str(event.assoc.remote["ae_title"]),
                     calling_host=str(event.assoc.remote["address"]),
+                    association=id(event.assoc),
                 )
             )
         except UnreadableObject as error:

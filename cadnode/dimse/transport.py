@@ -15,11 +15,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from pynetdicom import _config
+from pynetdicom import _config, evt
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
-from pynetdicom.transport import AddressInformation, AssociationSocket
+from pynetdicom.transport import T_CONNECT, AddressInformation, AssociationSocket
 
 # Process-wide switches of pynetdicom. Its own event logging prints C-FIND identifiers, which name
 # patients; and a stored result is to go out byte for byte, not decoded and encoded again.
@@ -43,8 +43,9 @@ def idle_wait(quiet_since: float) -> float:
 class BoundedSocket(AssociationSocket):
     """An association's socket with a limit on the size and the duration of one PDU.
 
-    `timed_out` tells a peer that went silent from one that closed. `deadline` (monotonic seconds)
-    ends everything on this socket, however busy the peer keeps it.
+    `timed_out` tells a peer that went silent from one that closed; `failure` is why there is no
+    connection, or what TLS found wrong with it. `deadline` (monotonic seconds) ends everything on
+    this socket, however busy the peer keeps it.
     """
 
     def __init__(
@@ -60,6 +61,8 @@ class BoundedSocket(AssociationSocket):
     ) -> None:
         super().__init__(assoc, client_socket, address)
         self.timed_out = False
+        self.failure: OSError | None = None
+        self._ahead = b""
         self._longest_pdu = max(longest_pdu, LONGEST_ASSOCIATE_PDU)
         self._pdu_seconds = pdu_seconds
         self._deadline = deadline
@@ -72,6 +75,40 @@ class BoundedSocket(AssociationSocket):
         if self.socket is not None:
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
+    def connect(self, primitive: T_CONNECT) -> None:
+        """Connect, and shake hands where it is TLS; at most `connection_timeout` for each."""
+        try:
+            self._connect(primitive)
+        except OSError as error:
+            self.failure = error
+            self._shutdown_socket()
+            self.socket = None
+            primitive.result = "Evt17"
+        else:
+            self._is_connected = True
+            evt.trigger(self.assoc, evt.EVT_CONN_OPEN, {"address": primitive.address_info.as_tuple})
+            primitive.result = "Evt2"
+        finally:
+            self.provider_queue.put(primitive)
+            self._ready.set()
+
+    def _connect(self, primitive: T_CONNECT) -> None:
+        sock = self.socket
+        if sock is None:
+            raise OSError("the connection is closed")
+        sock.settimeout(self.assoc.connection_timeout)
+        sock.connect(primitive.address_info.as_tuple)
+        if self.tls_args:
+            context, host_name = self.tls_args
+            # The handshake comes second so that `shut` finds the socket that it has to cut.
+            encrypted = context.wrap_socket(
+                sock, server_hostname=host_name, do_handshake_on_connect=False
+            )
+            self.socket = encrypted
+            encrypted.do_handshake()
+            sock = encrypted
+        self.assoc.requestor.address_info = AddressInformation.from_tuple(sock.getsockname())
+
     @property
     def ready(self) -> bool:
         """True when there is something to read (or the end of the connection to notice).
@@ -81,15 +118,31 @@ class BoundedSocket(AssociationSocket):
         sock = self.socket
         if sock is None or not self._is_connected:
             return False
-        if isinstance(sock, ssl.SSLSocket) and sock.pending():
+        if self._ahead or (isinstance(sock, ssl.SSLSocket) and sock.pending()):
             return True
         try:
             poll = select.poll()
             poll.register(sock, select.POLLIN)
-            return bool(poll.poll(idle_wait(self._quiet_since) * 1000))
-        except (OSError, ValueError):
+            arrived = bool(poll.poll(idle_wait(self._quiet_since) * 1000))
+            return arrived and (not isinstance(sock, ssl.SSLSocket) or self._look_ahead(sock))
+        except (OSError, ValueError) as error:
+            self._note(error)
             self.event_queue.put("Evt17")
             return False
+
+    def _look_ahead(self, sock: ssl.SSLSocket) -> bool:
+        # What has arrived may be of TLS itself, or half a record: no reason to wait for a PDU
+        # while there may be something to send.
+        sock.settimeout(0)
+        try:
+            self._ahead = sock.recv(1)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return False
+        return True
+
+    def _note(self, error: Exception) -> None:
+        if isinstance(error, ssl.SSLError):
+            self.failure = self.failure or error
 
     def recv(self, nr_bytes: int) -> bytearray:
         """Read exactly `nr_bytes`, fewer at the end of the connection.
@@ -106,7 +159,8 @@ class BoundedSocket(AssociationSocket):
         self._in_body = not self._in_body
         data = bytearray(nr_bytes)
         view = memoryview(data)
-        got = 0
+        got = min(nr_bytes, len(self._ahead))
+        data[:got], self._ahead = self._ahead[:got], self._ahead[got:]
         while got < nr_bytes:
             read = self._within(self._pdu_ends, lambda sock, rest=view[got:]: sock.recv_into(rest))
             if not read:
@@ -121,7 +175,9 @@ class BoundedSocket(AssociationSocket):
         """Send all bytes; the end of the connection is reported when that takes too long."""
         ends = time.monotonic() + self._pdu_seconds
         try:
-            self._within(ends, lambda sock: sock.sendall(bytestream))
+            view = memoryview(bytestream)
+            while view:
+                view = view[self._within(ends, lambda sock, rest=view: sock.send(rest)) :]
         except OSError:
             self.event_queue.put("Evt17")
         self._quiet_since = time.monotonic()
@@ -130,8 +186,7 @@ class BoundedSocket(AssociationSocket):
         """Cut the connection from any thread; whoever waits on it wakes with an error."""
         sock = self.socket
         if sock is not None:
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
+            cut(sock)
 
     def _shutdown_socket(self) -> None:
         # pynetdicom's leaves the socket open when there is no connection left to shut down.
@@ -154,6 +209,17 @@ class BoundedSocket(AssociationSocket):
         except TimeoutError:
             self.timed_out = True
             raise
+        except OSError as error:
+            self._note(error)
+            raise
+
+
+def cut(sock: socket.socket) -> None:
+    """End a connection from any thread; whoever waits on it wakes with an error."""
+    with contextlib.suppress(OSError):
+        # Not the method of an SSLSocket: it puts the encryption aside first, and whatever another
+        # thread sends in that moment would leave as plain text.
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
 class AskingProvider(DIMSEServiceProvider):
