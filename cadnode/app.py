@@ -21,6 +21,7 @@ import structlog
 
 from cadnode.config import Settings
 from cadnode.config.tables import DestinationTable
+from cadnode.core.audit import AuditTrail, NoTrail, Party
 from cadnode.core.errors import ConfigError
 from cadnode.core.jobs import Acceptance, NewImage
 from cadnode.core.uids import derive_uid
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from cadnode.dicom.sr_header import Equipment
     from cadnode.dimse.scp import StorageScp
     from cadnode.dimse.storing import IncomingObject
+    from cadnode.dimse.watching import AssociationWatch
     from cadnode.inference.bundle import Bundle
     from cadnode.pipeline import Pipeline, Rules
 
@@ -80,6 +82,7 @@ class App:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.audit: AuditTrail = NoTrail()
 
     # ---- values ----------------------------------------------------------------------------
 
@@ -111,6 +114,47 @@ class App:
             destinations={d.name: d.objects for d in settings.destinations if d.enabled},
         )
 
+    # ---- audit trail -----------------------------------------------------------------------
+
+    @property
+    def party(self) -> Party:
+        """How this node is named in audit messages."""
+        return Party(self.settings.node.ae_title, socket.gethostname())
+
+    def open_audit(self, process: str) -> None:
+        """From now on report to the audit repository that the settings name, if they name one.
+
+        `process` says which of our processes reports. Raises ConfigError when a certificate that
+        the settings name cannot be used.
+        """
+        from cadnode.audit.messages import AuditSource
+        from cadnode.audit.syslog import open_transport
+        from cadnode.audit.trail import SyslogTrail
+        from cadnode.dicom.subject import subject_of
+
+        audit = self.settings.audit
+        if not audit.host:
+            return
+        self.audit = SyslogTrail(
+            open_transport(
+                audit.transport,
+                audit.host,
+                audit.port,
+                ca=audit.ca,
+                certificate=audit.certificate,
+                key=audit.key,
+            ),
+            AuditSource(
+                name=self.settings.node.station_name,
+                ae_title=self.party.ae_title,
+                host=self.party.host,
+                process=process,
+                process_id=os.getpid(),
+            ),
+            subject_of=subject_of,
+            clock=utc_now,
+        )
+
     # ---- storage ---------------------------------------------------------------------------
 
     def open_store(self, *, create: bool = False, url: str | None = None) -> Store:
@@ -125,10 +169,12 @@ class App:
         database.check()
         return Store(SqlExamStore(database), ExamRecords(database), database)
 
-    def spool(self) -> Spool:
-        """The files of the node; the folders are made when missing."""
+    def spool(self, *, make: bool = True) -> Spool:
+        """The files of the node; the folders are made when missing, unless `make` is False."""
         return Spool(
-            self.settings.node.data_dir, reserve_bytes=self.settings.retention.reserve_mb << 20
+            self.settings.node.data_dir,
+            reserve_bytes=self.settings.retention.reserve_mb << 20,
+            make=make,
         )
 
     # ---- analysis --------------------------------------------------------------------------
@@ -194,9 +240,10 @@ class App:
 
     def sender(self, destination: DestinationTable) -> Sender:
         """The way to one destination."""
+        from cadnode.audit.sending import AuditedSender
         from cadnode.dimse.scu import Destination, DicomSender, Timeouts
 
-        return DicomSender(
+        sender = DicomSender(
             Destination(
                 name=destination.name,
                 ae_title=destination.ae_title,
@@ -206,12 +253,41 @@ class App:
             self.settings.node.ae_title,
             Timeouts(delivery=self.settings.delivery.deadline_seconds),
         )
+        party = Party(destination.ae_title, destination.host)
+        return AuditedSender(sender, self.audit, own=self.party, destination=party)
+
+    def holdings(self) -> dict[str, Callable[[str], frozenset[str]]]:
+        """For each enabled destination: which objects of a study it says it holds (C-FIND)."""
+        return {
+            d.name: functools.partial(self._held_at, d)
+            for d in self.settings.destinations
+            if d.enabled
+        }
+
+    def _held_at(self, destination: DestinationTable, study_instance_uid: str) -> frozenset[str]:
+        from cadnode.dimse.destination import Destination, Timeouts
+        from cadnode.dimse.find import find_instances
+
+        found = find_instances(
+            Destination(
+                name=destination.name,
+                ae_title=destination.ae_title,
+                host=destination.host,
+                port=destination.port,
+            ),
+            self.settings.node.ae_title,
+            study_instance_uid,
+            Timeouts(delivery=self.settings.delivery.deadline_seconds),
+        )
+        return frozenset(instance.sop_instance_uid for instance in found)
 
     def storage_scp(self, store: ExamStore, spool: Spool) -> StorageScp:
         """The receiver, not started yet."""
         from cadnode.dimse.scp import Peer, ScpSettings, StorageScp
+        from cadnode.dimse.watching import AssociationWatch
 
         node = self.settings.node
+        watch = AssociationWatch(self.audit, self.party)
         return StorageScp(
             ScpSettings(
                 ae_title=node.ae_title,
@@ -225,12 +301,18 @@ class App:
                 accept_unknown=node.accept_unknown,
                 max_associations=node.max_associations,
             ),
-            receive=lambda incoming: keep(incoming, spool, store),
+            receive=lambda incoming: keep(incoming, spool, store, watch),
             room=spool.has_room,
+            services=[watch],
         )
 
 
-def keep(incoming: IncomingObject, spool: Spool, store: ExamStore) -> Acceptance:
+def keep(
+    incoming: IncomingObject,
+    spool: Spool,
+    store: ExamStore,
+    watch: AssociationWatch | None = None,
+) -> Acceptance:
     """Keep one received object for good: file synced and renamed, then its row committed."""
     kept = spool.keep_image(
         incoming.path,
@@ -260,6 +342,8 @@ def keep(incoming: IncomingObject, spool: Spool, store: ExamStore) -> Acceptance
     )
     if acceptance is Acceptance.CONFLICT:
         spool.remove(kept.path)
+    if watch is not None:
+        watch.received(incoming, spool.path_of(kept.path), acceptance)
     return acceptance
 
 

@@ -14,6 +14,7 @@ import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from cadnode.app import App, Store, lease_owner, once, utc_now
+from cadnode.core.audit import ApplicationStarted, ApplicationStopped
 from cadnode.core.errors import CadnodeError
 from cadnode.core.ports import Classifier
 from cadnode.storage.retention import purge, remove_unknown
@@ -34,11 +35,13 @@ DISK_WATCH_MINUTES = 1
 def receive(app: App) -> None:
     """Answer C-ECHO and C-STORE until SIGTERM."""
     stopping = _stop_on_signals()
+    app.open_audit("receive")
     store = app.open_store(create=True)
     spool = app.spool()
     scp = app.storage_scp(store.exams, spool)
     scp.start()
     node = app.settings.node
+    app.audit.record(ApplicationStarted("receive", os.getpid()))
     log.info("receiving", ae_title=node.ae_title, host=node.host, port=scp.port)
     if node.accept_unknown:
         log.warning("every sender is accepted: [node] accept_unknown is for test set-ups")
@@ -47,12 +50,15 @@ def receive(app: App) -> None:
     stopping.wait()
     scp.stop()
     store.close()
+    app.audit.record(ApplicationStopped("receive", os.getpid()))
+    app.audit.close()
     log.info("stopped", process="receive")
 
 
 def work(app: App) -> None:
     """Analyze, report, deliver and keep house until SIGTERM."""
     stopping = _stop_on_signals()
+    app.open_audit("work")
     store = app.open_store(create=True)
     spool = app.spool()
     settings = app.settings
@@ -91,12 +97,15 @@ def work(app: App) -> None:
     scheduler = _housekeeping(app, store, spool)
     for thread in threads:
         thread.start()
+    app.audit.record(ApplicationStarted("work", os.getpid()))
     log.info("working", lanes=[lane.name for lane in lanes], owner=owner)
     stopping.wait()
     scheduler.shutdown(wait=False)
     deadline = utc_now() + timedelta(seconds=STOP_SECONDS - 1)
     for thread in threads:
         thread.join(max(0.0, (deadline - utc_now()).total_seconds()))
+    app.audit.record(ApplicationStopped("work", os.getpid()))
+    app.audit.close(max(0.5, (deadline - utc_now()).total_seconds()))
     unfinished = [thread.name for thread in threads if thread.is_alive()]
     if unfinished:
         # Loading the model or a peer that hangs cannot be interrupted; the leases run out.

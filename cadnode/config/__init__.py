@@ -21,6 +21,7 @@ from pydantic import ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from cadnode.config.tables import (
+    AuditTable,
     DatabaseTable,
     DeliveryTable,
     DestinationTable,
@@ -62,6 +63,7 @@ class Settings(BaseSettings):
     delivery: DeliveryTable = DeliveryTable()
     retention: RetentionTable = RetentionTable()
     web: WebTable = WebTable()
+    audit: AuditTable = AuditTable()
     log: LogTable = LogTable()
 
     @model_validator(mode="after")
@@ -184,11 +186,18 @@ def _absolute(settings: Settings, base: Path) -> Settings:
     folder = settings.model.folder
     folder = (base / folder).resolve() if folder else default_models_folder()
     model = settings.model.model_copy(update={"folder": folder})
+    audit = settings.audit
+    pems = {name: getattr(audit, name) for name in ("ca", "certificate", "key")}
+    audit = audit.model_copy(
+        update={name: (base / file).resolve() for name, file in pems.items() if file}
+    )
     url = settings.database.url
     if url.startswith("sqlite:///") and not url.startswith("sqlite:////"):
         url = f"sqlite:///{(base / url.removeprefix('sqlite:///')).resolve()}"
     database = settings.database.model_copy(update={"url": url})
-    return settings.model_copy(update={"node": node, "model": model, "database": database})
+    return settings.model_copy(
+        update={"audit": audit, "node": node, "model": model, "database": database}
+    )
 
 
 def default_models_folder() -> Path:

@@ -140,6 +140,23 @@ class WebTable(_Table):
         return self
 
 
+class AuditTable(_Table):
+    """`[audit]`: where audit messages go; nowhere while `host` is empty."""
+
+    host: str = ""
+    transport: Literal["tls", "udp"] = "tls"
+    port: Port = 0
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+    @model_validator(mode="after")
+    def _key_has_a_certificate(self) -> AuditTable:
+        if self.key is not None and self.certificate is None:
+            raise ValueError("a key needs its certificate")
+        return self
+
+
 class LogTable(_Table):
     """`[log]`: what is written to standard error."""
 

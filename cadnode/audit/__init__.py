@@ -1,0 +1,1 @@
+"""The audit trail: PS3.15 Annex A messages by syslog."""
