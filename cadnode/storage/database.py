@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -77,6 +77,14 @@ class Database:
     def name(self) -> str:
         """The URL without its password."""
         return self._url.render_as_string(hide_password=True)
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """The file of a SQLite database and the two that come and go with it; none of a server."""
+        file = database_file(self._url)
+        if file is None:
+            return ()
+        return (file, *(file.with_name(file.name + suffix) for suffix in ("-wal", "-shm")))
 
     @contextmanager
     def _own_turn(self) -> Iterator[None]:

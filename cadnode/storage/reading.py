@@ -20,7 +20,15 @@ from cadnode.core.jobs import DeliveryStatus, ExamStatus
 from cadnode.core.reasons import Reason
 from cadnode.storage.database import Database
 from cadnode.storage.rows import AnyRow, findings_of
-from cadnode.storage.tables import deliveries, events, images, jobs, overview, results
+from cadnode.storage.tables import (
+    deliveries,
+    events,
+    images,
+    jobs,
+    overview,
+    replaced_images,
+    results,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,10 +210,11 @@ class ExamRecords:
         return {status: found.get(status, 0) for status in ExamStatus}
 
     def unknown_paths(self, paths: Sequence[str]) -> Sequence[str]:
-        """Those of `paths` where no image or result of an exam that is not purged lies."""
+        """Those of `paths` where no image, replaced image or result of an exam that is not purged
+        lies."""
         known: set[str] = set()
         with self._database.read() as connection:
-            for table in (images, results):
+            for table in (images, replaced_images, results):
                 statement = (
                     select(table.c.path)
                     .join(jobs, jobs.c.id == table.c.job_id)

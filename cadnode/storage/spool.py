@@ -4,6 +4,7 @@
       incoming/                          being received; nothing here has been acknowledged
       images/<shard>/<uid>-<hash>.dcm    kept images
       results/<shard>/<uid>-<hash>.dcm   result objects
+      locks/<shard>                      empty; between who keeps a file and who deletes it
 
 Folders are 0700 and files 0600: only the node's own user reads patients' images.
 """
@@ -16,20 +17,24 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from cadnode.core.errors import NotFound, SpoolFull, UnreadableObject
 from cadnode.core.exam import BuiltResult
 from cadnode.core.jobs import StoredResult
+from cadnode.storage.locks import alone, shared
 
 _CHUNK = 1 << 20
 _PREAMBLE = 128
 _UID = re.compile(r"[0-9.]{1,64}")
+_FOLDERS = ("incoming", "images", "results", "locks")
+_HOLDING_FILES = ("incoming", "images", "results")
+PARTIAL_SUFFIX = ".part"
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -45,21 +50,53 @@ class KeptFile:
     """Of the Data Set alone, see `data_set_sha256`."""
 
 
+class DiskUsage(Protocol):
+    """As `shutil.disk_usage` gives it, in bytes."""
+
+    @property
+    def total(self) -> int: ...
+    @property
+    def used(self) -> int: ...
+    @property
+    def free(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolFile:
+    """Anything below the folders of the spool that is not a folder."""
+
+    path: str
+    """Relative to the data directory."""
+    size: int
+    mode: int
+    modified_at: datetime
+
+    @property
+    def is_partial(self) -> bool:
+        """Being written, or left behind by a writer that died."""
+        return self.path.endswith(PARTIAL_SUFFIX)
+
+
 class Spool:
     """The files of one node below its data directory. Also the ResultFiles of `core.ports`."""
 
-    def __init__(self, data_dir: Path, reserve_bytes: int) -> None:
-        """Make the folders. `reserve_bytes` stay free on the disk for the database and the logs.
+    def __init__(
+        self,
+        data_dir: Path,
+        reserve_bytes: int,
+        *,
+        make: bool = True,
+        disk_usage: Callable[[Path], DiskUsage] = shutil.disk_usage,
+    ) -> None:
+        """`reserve_bytes` stay free on the disk for the database and the logs.
 
-        Raises SpoolFull when the folders cannot be made.
+        The folders are made unless `make` is False; raises SpoolFull when that cannot be.
         """
         self._root = data_dir.resolve()
         self._reserve = reserve_bytes
-        with _translated():
-            for folder in (self._root, *(self._root / name for name in _FOLDERS)):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for name in _FOLDERS:
-                (self._root / name).chmod(0o700)
+        self._disk_usage = disk_usage
+        if make:
+            self._make_folders()
 
     @property
     def incoming_dir(self) -> Path:
@@ -100,7 +137,7 @@ class Spool:
         with _translated():
             target = self._make_room_for(relative)
             # mkstemp makes the file 0600.
-            handle, aside = tempfile.mkstemp(prefix=".", suffix=".part", dir=target.parent)
+            handle, aside = tempfile.mkstemp(prefix=".", suffix=PARTIAL_SUFFIX, dir=target.parent)
             try:
                 with os.fdopen(handle, "wb") as stream:
                     stream.write(built.content)
@@ -134,14 +171,73 @@ class Spool:
 
     def has_room(self, bytes_wanted: int = 0) -> bool:
         """Would the reserve still be free with so many bytes more?"""
-        return shutil.disk_usage(self._root).free - bytes_wanted >= self._reserve
+        return self.disk().free - bytes_wanted >= self._reserve
+
+    def disk(self) -> DiskUsage:
+        """The disk that the data directory lies on."""
+        return self._disk_usage(self._root)
+
+    def receiving(self, study_instance_uid: str) -> AbstractContextManager[None]:
+        """Hold this from keeping an image until its row is committed: `clearing` stays out."""
+        return shared(self._lock_file(_shard(study_instance_uid)))
+
+    def clearing(self, relative: str) -> AbstractContextManager[bool]:
+        """Hold this from the look at the rows until the file is removed: no image of its study
+        is kept meanwhile. False when one is being kept at this moment: come back later."""
+        return alone(self._lock_file(_shard_of(relative)))
+
+    def close_to_others(self, name: str) -> None:
+        """Take every right but the owner's from a file or folder named as `relative` does."""
+        path = self._root / name
+        with _translated():
+            path.chmod(path.stat().st_mode & 0o700)
 
     def kept_before(self, moment: datetime) -> Iterator[str]:
         """The relative path of every kept image and result last written before `moment`."""
-        for name in ("images", "results"):
-            for path in sorted((self._root / name).rglob("*")):
-                if path.is_file() and path.stat().st_mtime < moment.timestamp():
-                    yield path.relative_to(self._root).as_posix()
+        for file in self.walk(("images", "results")):
+            if file.modified_at < moment:
+                yield file.path
+
+    def walk(self, folders: Sequence[str] = _HOLDING_FILES) -> Iterator[SpoolFile]:
+        """Every file below `folders`, by name. One that vanishes meanwhile is left out."""
+        for folder in self.folders(folders):
+            for entry in _entries(folder):
+                try:
+                    if entry.is_dir(follow_symlinks=False):
+                        continue
+                    status = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                yield SpoolFile(
+                    path=self.relative(Path(entry.path)),
+                    size=status.st_size,
+                    mode=status.st_mode,
+                    modified_at=datetime.fromtimestamp(status.st_mtime, UTC),
+                )
+
+    def folders(self, folders: Sequence[str] = _FOLDERS) -> Iterator[Path]:
+        """The folders of the spool and every folder in them."""
+        for name in folders:
+            yield self._root / name
+            for entry in _entries(self._root / name):
+                if entry.is_dir(follow_symlinks=False):
+                    yield Path(entry.path)
+
+    def relative(self, path: Path) -> str:
+        """How the database and the administrator name a file; `path` itself outside the spool."""
+        if path.is_relative_to(self._root):
+            return path.relative_to(self._root).as_posix()
+        return str(path)
+
+    def _make_folders(self) -> None:
+        with _translated():
+            for folder in (self._root, *(self._root / name for name in _FOLDERS)):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for name in _FOLDERS:
+                (self._root / name).chmod(0o700)
+
+    def _lock_file(self, shard: str) -> Path:
+        return self._root / "locks" / shard
 
     def _make_room_for(self, relative: str) -> Path:
         target = self._root / relative
@@ -151,7 +247,12 @@ class Spool:
         return target
 
 
-_FOLDERS = ("incoming", "images", "results")
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except FileNotFoundError:
+        return []
 
 
 def data_set_sha256(stream: BinaryIO) -> str:
@@ -184,8 +285,17 @@ def _place(folder: str, study_instance_uid: str, sop_instance_uid: str, sha256: 
         if _UID.fullmatch(sop_instance_uid)
         else hashlib.sha256(sop_instance_uid.encode()).hexdigest()
     )
-    shard = hashlib.sha256(study_instance_uid.encode()).hexdigest()[:2]
-    return f"{folder}/{shard}/{name}-{sha256[:16]}.dcm"
+    return f"{folder}/{_shard(study_instance_uid)}/{name}-{sha256[:16]}.dcm"
+
+
+def _shard(study_instance_uid: str) -> str:
+    return hashlib.sha256(study_instance_uid.encode()).hexdigest()[:2]
+
+
+def _shard_of(relative: str) -> str:
+    parts = Path(relative).parts
+    # What lies elsewhere was not put there by a receiver.
+    return parts[1] if len(parts) == 3 else "elsewhere"
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,0 +1,133 @@
+"""What `cadnode fsck --repair` does: only what can lose nothing and needs no decision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, select, update
+
+from cadnode.core.consistency import Discrepancy, Kind
+from cadnode.core.errors import NotFound
+from cadnode.core.jobs import DeliveryStatus, ExamStatus
+from cadnode.storage.database import Database
+from cadnode.storage.reading import ExamRecords
+from cadnode.storage.reporting import settle
+from cadnode.storage.rows import job_row, log_event
+from cadnode.storage.spool import Spool
+from cadnode.storage.tables import deliveries, jobs, results
+
+_ACTOR = "fsck"
+
+
+class Repair:
+    """The repairs. Each looks again before it changes anything."""
+
+    def __init__(self, database: Database, spool: Spool, *, now: datetime) -> None:
+        self._database = database
+        self._spool = spool
+        self._now = now
+
+    def all(self, found: Sequence[Discrepancy]) -> Mapping[Discrepancy, str]:
+        """Mend what can be mended; says of each what was done."""
+        ways: dict[Kind, Callable[[Discrepancy], str | None]] = {
+            Kind.FILE_PARTIAL: self._remove_partial,
+            Kind.FILE_UNKNOWN: self._remove_unknown,
+            Kind.PERMISSIONS: self._close_to_others,
+            Kind.NOTHING_PENDING: self._move_on,
+            Kind.END_MISSING: self._end_now,
+            Kind.ARCHIVE_LACKS: self._send_again,
+        }
+        done = {item: ways[item.kind](item) for item in found if item.kind in ways}
+        return {item: said for item, said in done.items() if said is not None}
+
+    def _remove_partial(self, item: Discrepancy) -> str:
+        self._spool.remove(item.subject)
+        return "the file was removed"
+
+    def _remove_unknown(self, item: Discrepancy) -> str | None:
+        with self._spool.clearing(item.subject) as is_ours:
+            if not is_ours or not ExamRecords(self._database).unknown_paths([item.subject]):
+                return None
+            self._spool.remove(item.subject)
+        return "the file was removed"
+
+    def _close_to_others(self, item: Discrepancy) -> str:
+        self._spool.close_to_others(item.subject)
+        return "only the node's own user may read it now"
+
+    def _move_on(self, item: Discrepancy) -> str | None:
+        with self._database.write() as connection:
+            job = job_row(connection, _exam(item))
+            settle(connection, job, at=self._now, why="its deliveries have ended", actor=_ACTOR)
+            after = job_row(connection, job.id).status
+        return None if after == job.status else f"the exam is {after}"
+
+    def _end_now(self, item: Discrepancy) -> str:
+        with self._database.write() as connection:
+            connection.execute(
+                update(jobs)
+                .where(jobs.c.id == _exam(item), jobs.c.finished_at.is_(None))
+                .values(finished_at=self._now)
+            )
+        return "its retention time begins now"
+
+    def _send_again(self, item: Discrepancy) -> str | None:
+        destination = item.detail.rpartition(" at ")[2]
+        with self._database.write() as connection:
+            job = job_row(connection, _exam(item))
+            if job.status not in (ExamStatus.DELIVERED, ExamStatus.COMMITTED, ExamStatus.REPORTED):
+                return None
+            path = _wait_again(connection, item.subject, destination, self._now)
+            if path is None or not self._spool.path_of(path).exists():
+                connection.rollback()
+                return None
+            connection.execute(
+                update(jobs)
+                .where(jobs.c.id == job.id)
+                .values(status=ExamStatus.REPORTED, finished_at=None, due_at=self._now)
+            )
+            log_event(
+                connection,
+                job_id=job.id,
+                subject_uid=item.subject,
+                at=self._now,
+                kind="retry",
+                text=f"{destination} does not hold result object {item.subject}: sent again.",
+                actor=_ACTOR,
+            )
+        return "it will be sent again"
+
+
+def _exam(item: Discrepancy) -> int:
+    if item.exam_id is None:
+        raise NotFound(f"{item.subject} belongs to no exam")
+    return item.exam_id
+
+
+def _wait_again(
+    connection: Connection, sop_instance_uid: str, destination: str, now: datetime
+) -> str | None:
+    result = connection.execute(
+        select(results.c.id, results.c.path).where(results.c.sop_instance_uid == sop_instance_uid)
+    ).one_or_none()
+    if result is None:
+        return None
+    changed = connection.execute(
+        update(deliveries)
+        .where(
+            deliveries.c.result_id == result.id,
+            deliveries.c.destination == destination,
+            deliveries.c.status == DeliveryStatus.DELIVERED,
+        )
+        .values(
+            status=DeliveryStatus.PENDING,
+            due_at=now,
+            tries=0,
+            first_try_at=None,
+            delivered_at=None,
+            error_code=None,
+            error_text=None,
+        )
+    )
+    return result.path if changed.rowcount else None
