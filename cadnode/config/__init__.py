@@ -30,7 +30,9 @@ from cadnode.config.tables import (
     ModelTable,
     NodeTable,
     PeerTable,
+    PullTable,
     RetentionTable,
+    SourceTable,
     WebTable,
     WorkTable,
 )
@@ -56,6 +58,8 @@ class Settings(BaseSettings):
     node: NodeTable = NodeTable()
     peers: tuple[PeerTable, ...] = ()
     destinations: tuple[DestinationTable, ...] = ()
+    sources: tuple[SourceTable, ...] = ()
+    pull: tuple[PullTable, ...] = ()
     exam: ExamTable = ExamTable()
     model: ModelTable = ModelTable()
     database: DatabaseTable = DatabaseTable()
@@ -71,6 +75,18 @@ class Settings(BaseSettings):
         names = [destination.name for destination in self.destinations]
         if len(names) != len(set(names)):
             raise ValueError("destinations: every name may stand once only")
+        return self
+
+    @model_validator(mode="after")
+    def _pulls_have_sources(self) -> Settings:
+        names = [source.name for source in self.sources]
+        if len(names) != len(set(names)):
+            raise ValueError("sources: every name may stand once only")
+        for pull in self.pull:
+            if pull.source not in names:
+                raise ValueError(f"pull: there is no source {pull.source!r} in [[sources]]")
+        if len({(pull.source, pull.modality) for pull in self.pull}) < len(self.pull):
+            raise ValueError("pull: a source and a modality may stand together once only")
         return self
 
     @classmethod
@@ -114,6 +130,14 @@ class Settings(BaseSettings):
                 return destination
         known = ", ".join(d.name for d in self.destinations) or "none is set up"
         raise ConfigError(f"destinations: there is no {name!r} ({known})")
+
+    def source(self, name: str) -> SourceTable:
+        """The source with this name; ConfigError names those there are."""
+        for source in self.sources:
+            if source.name == name:
+                return source
+        known = ", ".join(source.name for source in self.sources) or "none is set up"
+        raise ConfigError(f"sources: there is no {name!r} ({known})")
 
 
 def load_settings(file: Path | None, environ: Mapping[str, str] = os.environ) -> Settings:

@@ -78,6 +78,26 @@ class DestinationTable(_Table):
         return self
 
 
+class SourceTable(_Table):
+    """`[[sources]]`: one archive that exams are fetched from."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+    ae_title: AETitle
+    host: str
+    port: Annotated[int, Field(ge=1, le=65535)]
+    retrieve: Literal["get", "move"] = "get"
+    deadline_seconds: Positive = 900.0
+
+
+class PullTable(_Table):
+    """`[[pull]]`: exams that are fetched by themselves, again and again."""
+
+    source: str
+    every_minutes: Positive = 15.0
+    days: Annotated[int, Field(ge=0, le=3660)] = 1
+    modality: Annotated[str, Field(pattern=r"^[A-Z]{0,16}$")] = "MG"
+
+
 class ExamTable(_Table):
     """`[exam]`: when an exam is complete and which views are read."""
 
