@@ -38,6 +38,9 @@ class Limits:
     max_object_bytes: int = 0
 
 
+UNLIMITED = Limits()
+
+
 @dataclass(frozen=True, slots=True)
 class Peer:
     """A sender that is let in, and under which conditions.
@@ -53,7 +56,7 @@ class Peer:
     certificate_sha256: str | None = None
     """Of the whole certificate, as hexadecimal digits; only this one will do."""
     may_store: bool = True
-    limits: Limits = Limits()
+    limits: Limits = UNLIMITED
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ class Rules:
     own_ae_title: str
     peers: Sequence[Peer] = ()
     accept_unknown: bool = False
-    unknown_limits: Limits = Limits()
+    unknown_limits: Limits = UNLIMITED
     max_associations: int = 100
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from socketserver import TCPServer
 from typing import Any, Protocol, cast
 
 from pydicom.uid import UID
@@ -23,35 +23,33 @@ from pynetdicom.association import Association
 from pynetdicom.events import Event
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.presentation import PresentationContext
-from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 from cadnode.core.errors import ConfigError
 from cadnode.core.jobs import Acceptance
 from cadnode.core.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from cadnode.dimse.admission import (
+    UNLIMITED,
+    Buckets,
+    Caller,
+    Limits,
+    Peer,
+    Refusal,
+    Rules,
+    admit,
+    has_room,
+)
 from cadnode.dimse.contexts import VERIFICATION, received_contexts
-from cadnode.dimse.incoming import PARTIAL_SUFFIX, SpoolingProvider
+from cadnode.dimse.incoming import PARTIAL_SUFFIX, Allowance, SpoolingProvider
+from cadnode.dimse.server import Doorstep, Port, Server
 from cadnode.dimse.storing import SUCCESS, IncomingObject, StoreAnswers
+from cadnode.dimse.tls import ListenTls, RenewedContext, certificate_sha256, server_context
 from cadnode.dimse.transport import BoundedSocket
 
 log = logging.getLogger(__name__)
 
-# Result, source, reason of a rejection.
-CALLING_AE_UNKNOWN = (0x01, 0x01, 0x03)
-CALLED_AE_UNKNOWN = (0x01, 0x01, 0x07)
-LOCAL_LIMIT_EXCEEDED = (0x02, 0x03, 0x02)
-
 STOP_SECONDS = 10.0
 POLITE_SECONDS = 0.5
 """For a peer to take an abort before its connection is cut."""
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """A sender that may store: its AE title and, when given, the host it must come from."""
-
-    name: str
-    ae_title: str
-    host: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +60,15 @@ class ScpSettings:
     host: str
     port: int
     incoming_dir: Path
+    plain: bool = True
+    """Whether `port` is listened on; without it only the one of `tls`."""
+    tls: ListenTls | None = None
     peers: tuple[Peer, ...] = ()
     guests: tuple[Peer, ...] = ()
     """Callers that get C-ECHO and the further services, but may not store."""
     accept_unknown: bool = False
+    limits: Limits = UNLIMITED
+    """Of each sender that comes in unknown."""
     max_pdu: int = 1 << 17
     """Bytes of one P-DATA-TF that senders may use."""
     max_associations: int = 100
@@ -91,7 +94,8 @@ class StorageScp:
     """Listens for C-ECHO and C-STORE.
 
     `receive` keeps one object for good and is called from many threads at once; `room` says
-    whether that many more bytes may be written; `services` answer what else comes on this port.
+    whether that many more bytes may be written; `services` answer what else comes on this port;
+    `no_tls` is told the address and the reason where a TLS handshake failed.
     """
 
     def __init__(
@@ -100,35 +104,83 @@ class StorageScp:
         receive: Callable[[IncomingObject], Acceptance],
         room: Callable[[int], bool] = lambda _size: True,
         services: Sequence[Service] = (),
+        no_tls: Callable[[str, str], None] = lambda _address, _why: None,
     ) -> None:
         self._settings = settings
         self._services = services
         self._store = StoreAnswers(receive)
         self._room = room
-        self._server: _Server | None = None
-        self._thread: threading.Thread | None = None
+        self._no_tls = no_tls
+        self._rules = Rules(
+            own_ae_title=settings.ae_title,
+            peers=(*settings.peers, *(replace(g, may_store=False) for g in settings.guests)),
+            accept_unknown=settings.accept_unknown,
+            unknown_limits=settings.limits,
+            max_associations=settings.max_associations,
+        )
+        self._doorstep = Doorstep(settings.max_associations + 10)
+        self._buckets = Buckets()
+        self._door = threading.Lock()
+        self._servers: list[Server] = []
+        self._plain: Server | None = None
+        self._encrypted: Server | None = None
 
     @property
     def port(self) -> int:
-        """The port it listens on, also when the settings say 0."""
-        return int(self._server.server_address[1]) if self._server else self._settings.port
+        """The plain port it listens on, also when the settings say 0."""
+        return self._plain.number if self._plain else self._settings.port
+
+    @property
+    def tls_port(self) -> int | None:
+        """The TLS port it listens on, also when the settings say 0; None without one."""
+        if self._encrypted is not None:
+            return self._encrypted.number
+        return self._settings.tls.port if self._settings.tls else None
 
     def start(self) -> None:
-        """Bind the address, sweep partial files that a killed process left, and listen.
+        """Bind the addresses, sweep partial files that a killed process left, and listen.
 
-        Raises ConfigError when the address cannot be bound.
+        Raises ConfigError when an address cannot be bound, TlsUnusable when the certificate, its
+        key or the CA does not serve.
         """
         settings = self._settings
         settings.incoming_dir.mkdir(parents=True, exist_ok=True)
-        ae = ApplicationEntity(settings.ae_title)
-        ae.implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
-        ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
-        # The limit is ours to check: pynetdicom counts connections that have not said a word.
-        ae.maximum_associations = 1_000_000
-        ae.maximum_pdu_size = settings.max_pdu
-        ae.acse_timeout = settings.association_seconds
-        ae.dimse_timeout = settings.network_seconds
-        ae.network_timeout = settings.network_seconds
+        context = _renewed(settings.tls) if settings.tls else None
+        if settings.plain:
+            self._plain = self._bind(settings.port, None)
+        if settings.tls:
+            self._encrypted = self._bind(settings.tls.port, context)
+        # Only now: whoever else holds this address may be writing there.
+        for partial in settings.incoming_dir.glob(f"*{PARTIAL_SUFFIX}"):
+            partial.unlink(missing_ok=True)
+        for server in self._servers:
+            name = f"storage-scp-{server.number}"
+            threading.Thread(
+                target=server.serve_forever, args=(0.1,), name=name, daemon=True
+            ).start()
+
+    def stop(self) -> None:
+        """Accept no more, let running stores finish (at most 10 s), then end what is left."""
+        if not self._servers:
+            return
+        for server in self._servers:
+            server.shutdown()
+        self._store.wait_until_idle(STOP_SECONDS)
+        associations = self._associations()
+        for association in associations:
+            cast("SpoolingProvider", association.dimse).ending.set()
+            association.abort(block=False)
+        _join(associations, POLITE_SECONDS)
+        for association in associations:
+            sock = association.dul.socket
+            if isinstance(sock, BoundedSocket):
+                sock.shut()
+        _join(associations, POLITE_SECONDS)
+        self._servers.clear()
+        self._plain = self._encrypted = None
+
+    def _bind(self, number: int, context: RenewedContext | None) -> Server:
+        settings = self._settings
         handlers: list[Any] = [
             (evt.EVT_REQUESTED, self._on_requested),
             (evt.EVT_C_ECHO, lambda _event: SUCCESS),
@@ -137,129 +189,109 @@ class StorageScp:
             (evt.EVT_ABORTED, _discard_partial),
             *(handler for service in self._services for handler in service.handlers()),
         ]
-        contexts = received_contexts()
-        for service in self._services:
-            contexts.extend(service.contexts())
+        port = Port(
+            doorstep=self._doorstep,
+            incoming_dir=settings.incoming_dir,
+            room=self._room,
+            longest_pdu=settings.max_pdu,
+            association_seconds=settings.association_seconds,
+            network_seconds=settings.network_seconds,
+            no_tls=self._no_tls,
+            tls=context,
+        )
         try:
-            self._server = _Server(
-                ae,
-                (settings.host, settings.port),
-                settings.ae_title,
-                contexts,
-                evt_handlers=handlers,
-                request_handler=_Handler,
+            server = Server(
+                _application(settings), (settings.host, number), self._contexts(), handlers, port
             )
         except OSError as error:
-            raise ConfigError(
-                f"cannot listen on {settings.host}:{settings.port}: {error}"
-            ) from error
-        # Only now: whoever else holds this address may be writing there.
-        for partial in settings.incoming_dir.glob(f"*{PARTIAL_SUFFIX}"):
-            partial.unlink(missing_ok=True)
-        self._server.settings = settings
-        self._server.room = self._room
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.1,), name="storage-scp", daemon=True
-        )
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Accept no more, let running stores finish (at most 10 s), then end what is left."""
-        server = self._server
-        if server is None:
-            return
-        server.shutdown()
-        self._store.wait_until_idle(STOP_SECONDS)
-        associations = server.active_associations
-        for association in associations:
-            association.abort(block=False)
-        _join(associations, POLITE_SECONDS)
-        for association in associations:
-            sock = association.dul.socket
-            if isinstance(sock, BoundedSocket):
-                sock.shut()
-        _join(associations, POLITE_SECONDS)
-        self._server = None
+            for other in self._servers:
+                other.server_close()
+            self._servers.clear()
+            raise ConfigError(f"cannot listen on {settings.host}:{number}: {error}") from error
+        self._servers.append(server)
+        return server
 
     def _on_requested(self, event: Event) -> None:
-        request = cast("A_ASSOCIATE", event.assoc.requestor.primitive)
-        address = str(event.assoc.requestor.address)
-        called, calling = request.called_ae_title, request.calling_ae_title
-        if called != self._settings.ae_title:
-            code, why = CALLED_AE_UNKNOWN, "the called AE title is not ours"
-        elif not self._known(calling, address) and not self._as_guest(event, calling, address):
-            code, why = CALLING_AE_UNKNOWN, "the calling AE title or its address is not known"
-        elif self._established() >= self._settings.max_associations:
-            code, why = LOCAL_LIMIT_EXCEEDED, "too many associations"
-        else:
-            return
-        log.warning("rejected %r at %s calling %r: %s", calling, address, called, why)
-        event.assoc.acse.send_reject(*code)
-        event.assoc.is_rejected = True
-        # Waits until the rejection is on its way; the association's thread closes the socket next.
-        event.assoc.kill()
-
-    def _established(self) -> int:
-        server = self._server
-        return sum(a.is_established for a in server.active_associations) if server else 0
-
-    def _known(self, calling_ae: str, address: str) -> bool:
-        if self._settings.accept_unknown:
-            return True
-        return _is_one_of(self._settings.peers, calling_ae, address)
-
-    def _as_guest(self, event: Event, calling_ae: str, address: str) -> bool:
-        """True for a guest, who is then offered what guests may have."""
-        if not _is_one_of(self._settings.guests, calling_ae, address):
-            return False
-        contexts = [cx for cx in received_contexts() if cx.abstract_syntax == VERIFICATION]
-        contexts.extend(cx for service in self._services for cx in service.contexts())
-        event.assoc.acceptor.supported_contexts = contexts
-        return True
-
-
-class _Server(ThreadedAssociationServer):
-    """Listens; closes connections beyond twice the associations before they cost a thread."""
-
-    request_queue_size = 128
-    daemon_threads = True
-    settings: ScpSettings
-    room: Callable[[int], bool]
-
-    def verify_request(self, request: Any, client_address: Any) -> bool:
-        limit = 2 * self.settings.max_associations + 10
-        return len(self.active_associations) < limit
-
-    def shutdown(self) -> None:
-        # Not pynetdicom's: it takes the server off a list that only its own start_server fills.
-        TCPServer.shutdown(self)
-        self.server_close()
-
-
-class _Handler(RequestHandler):
-    server: _Server
-
-    def _create_association(self) -> Association:
-        association = super()._create_association()
-        settings = self.server.settings
-        # The plain socket has announced the connection (Evt5); its replacement does so again.
-        association.dul.event_queue.get_nowait()
-        association.dul.socket = BoundedSocket(
-            association,
-            client_socket=self.request,
-            longest_pdu=settings.max_pdu,
-            pdu_seconds=settings.network_seconds,
-            first_pdu_seconds=settings.association_seconds,
+        association = event.assoc
+        request = cast("A_ASSOCIATE", association.requestor.primitive)
+        connection = association.dul.socket.socket if association.dul.socket else None
+        self._doorstep.leave(connection)
+        caller = Caller(
+            called_ae=str(request.called_ae_title),
+            calling_ae=str(request.calling_ae_title),
+            address=str(association.requestor.address),
+            tls=isinstance(connection, ssl.SSLSocket),
+            certificate_sha256=certificate_sha256(connection),
         )
-        association.dul.daemon = True
-        association.dimse = SpoolingProvider(association, settings.incoming_dir, self.server.room)
-        return association
+        refusal = self._let_in(caller, association)
+        if refusal is None:
+            return
+        log.warning(
+            "rejected %r at %s calling %r: %s",
+            caller.calling_ae,
+            caller.address,
+            caller.called_ae,
+            refusal.why,
+        )
+        association.acse.send_reject(*refusal.code)
+        association.is_rejected = True
+        # Waits until the rejection is on its way; the association's thread closes the socket next.
+        association.kill()
+
+    def _let_in(self, caller: Caller, association: Association) -> Refusal | None:
+        peer = admit(caller, self._rules, _addresses)
+        if isinstance(peer, Refusal):
+            return peer
+        with self._door:
+            inside = [allowance.peer.name for allowance in self._allowances()]
+            refusal = has_room(
+                peer, self._rules, of_all=len(inside), of_peer=inside.count(peer.name)
+            )
+            if refusal is None:
+                provider = cast("SpoolingProvider", association.dimse)
+                provider.allowance = Allowance(peer, self._buckets.of(peer))
+        if not peer.may_store:
+            association.acceptor.supported_contexts = self._contexts(storage=False)
+        return refusal
+
+    def _contexts(self, *, storage: bool = True) -> list[PresentationContext]:
+        contexts = [
+            cx for cx in received_contexts() if storage or cx.abstract_syntax == VERIFICATION
+        ]
+        contexts.extend(cx for service in self._services for cx in service.contexts())
+        return contexts
+
+    def _allowances(self) -> list[Allowance]:
+        """Of every association that was let in and has not ended."""
+        found = []
+        for association in self._associations():
+            allowance = cast("SpoolingProvider", association.dimse).allowance
+            ended = association.is_released or association.is_aborted or association.is_rejected
+            if allowance is not None and not ended:
+                found.append(allowance)
+        return found
+
+    def _associations(self) -> list[Association]:
+        return [a for server in self._servers for a in server.active_associations]
 
 
-def _is_one_of(peers: Sequence[Peer], calling_ae: str, address: str) -> bool:
-    return any(
-        peer.ae_title == calling_ae and (peer.host is None or _is_host(peer.host, address))
-        for peer in peers
+def _application(settings: ScpSettings) -> ApplicationEntity:
+    ae = ApplicationEntity(settings.ae_title)
+    ae.implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
+    ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+    # The limit is ours to check: pynetdicom counts connections that have not said a word.
+    ae.maximum_associations = 1_000_000
+    ae.maximum_pdu_size = settings.max_pdu
+    ae.acse_timeout = settings.association_seconds
+    ae.dimse_timeout = settings.network_seconds
+    ae.network_timeout = settings.network_seconds
+    return ae
+
+
+def _renewed(tls: ListenTls) -> RenewedContext:
+    required = tls.require_client_certificate
+    return RenewedContext(
+        lambda: server_context(tls.files, require_client_certificate=required), tls.files
     )
 
 
@@ -273,10 +305,8 @@ def _discard_partial(event: Event) -> None:
     cast("SpoolingProvider", event.assoc.dimse).discard()
 
 
-def _is_host(host: str, address: str) -> bool:
-    if host == address:
-        return True
+def _addresses(host: str) -> frozenset[str]:
     try:
-        return address in {info[4][0] for info in socket.getaddrinfo(host, None)}
+        return frozenset(str(info[4][0]) for info in socket.getaddrinfo(host, None))
     except OSError:
-        return False
+        return frozenset()

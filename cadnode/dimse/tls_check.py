@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from cadnode.core.errors import TlsUnusable
 from cadnode.dimse.tls import TlsFiles, client_context, server_context
@@ -43,7 +44,7 @@ def own_certificate(files: TlsFiles) -> OwnCertificate:
     shown = client.getpeercert()
     if not shown:
         raise TlsUnusable("tls.certificate: the trial connection did not come about")
-    names = shown.get("subjectAltName", ())
+    names: Any = shown.get("subjectAltName", ())
     expires = ssl.cert_time_to_seconds(str(shown["notAfter"]))
     return OwnCertificate(
         names=tuple(str(name) for _kind, name in names),

@@ -19,7 +19,7 @@ from cadnode.core.errors import DatabaseUnavailable, SpoolFull, UnreadableObject
 from cadnode.core.ports import OutgoingObject
 from cadnode.core.retry import SendCause
 from cadnode.dimse.contexts import RECEIVED_SOP_CLASSES, RECEIVED_TRANSFER_SYNTAXES
-from cadnode.dimse.scp import Peer
+from cadnode.dimse.admission import Peer
 from cadnode.dimse.scu import Destination, DicomSender, Timeouts
 from cadnode.dimse.storing import IncomingObject
 from tests import codecs, objects
