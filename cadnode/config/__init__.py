@@ -26,6 +26,7 @@ from cadnode.config.tables import (
     DeliveryTable,
     DestinationTable,
     ExamTable,
+    LimitsTable,
     LogTable,
     ModelTable,
     NodeTable,
@@ -33,6 +34,7 @@ from cadnode.config.tables import (
     PullTable,
     RetentionTable,
     SourceTable,
+    TlsTable,
     WebTable,
     WorkTable,
 )
@@ -56,6 +58,8 @@ class Settings(BaseSettings):
     )
 
     node: NodeTable = NodeTable()
+    tls: TlsTable = TlsTable()
+    limits: LimitsTable = LimitsTable()
     peers: tuple[PeerTable, ...] = ()
     destinations: tuple[DestinationTable, ...] = ()
     sources: tuple[SourceTable, ...] = ()
@@ -87,6 +91,19 @@ class Settings(BaseSettings):
                 raise ValueError(f"pull: there is no source {pull.source!r} in [[sources]]")
         if len({(pull.source, pull.modality) for pull in self.pull}) < len(self.pull):
             raise ValueError("pull: a source and a modality may stand together once only")
+        return self
+
+    @model_validator(mode="after")
+    def _tls_holds_together(self) -> Settings:
+        for kind, entries in (("destinations", self.destinations), ("sources", self.sources)):
+            for entry in entries:
+                if entry.tls and not self.tls.complete:
+                    raise ValueError(
+                        f"{kind}: {entry.name!r} has tls = true, which needs certificate, key and"
+                        " ca in [tls]"
+                    )
+        if not self.node.plain and not self.tls.listen:
+            raise ValueError("node.plain = false needs listen = true in [tls]")
         return self
 
     @classmethod
@@ -207,6 +224,10 @@ def _neighbours(location: tuple[int | str, ...]) -> str:
 
 def _absolute(settings: Settings, base: Path) -> Settings:
     node = settings.node.model_copy(update={"data_dir": (base / settings.node.data_dir).resolve()})
+    files = {name: getattr(settings.tls, name) for name in ("certificate", "key", "ca")}
+    tls = settings.tls.model_copy(
+        update={name: (base / path).resolve() for name, path in files.items() if path}
+    )
     folder = settings.model.folder
     folder = (base / folder).resolve() if folder else default_models_folder()
     model = settings.model.model_copy(update={"folder": folder})
@@ -220,7 +241,7 @@ def _absolute(settings: Settings, base: Path) -> Settings:
         url = f"sqlite:///{(base / url.removeprefix('sqlite:///')).resolve()}"
     database = settings.database.model_copy(update={"url": url})
     return settings.model_copy(
-        update={"audit": audit, "node": node, "model": model, "database": database}
+        update={"audit": audit, "node": node, "tls": tls, "model": model, "database": database}
     )
 
 

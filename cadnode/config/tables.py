@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -27,9 +28,26 @@ def _view_name(value: str) -> str:
     return value
 
 
+def _network(value: str) -> str:
+    if "/" in value:
+        try:
+            ipaddress.ip_network(value)
+        except ValueError as error:
+            raise ValueError("a network is written as 10.0.0.0/24") from error
+    return value
+
+
+def _fingerprint(value: str) -> str:
+    digits = value.replace(":", "").lower()
+    if len(digits) != 64 or not set(digits) <= set("0123456789abcdef"):
+        raise ValueError("a SHA-256 fingerprint is 64 hexadecimal digits")
+    return digits
+
+
 AETitle = Annotated[str, AfterValidator(_ae_title)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 ViewName = Annotated[str, AfterValidator(_view_name)]
+Amount = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 
 
@@ -47,6 +65,37 @@ class NodeTable(_Table):
     station_name: str = "CADNODE"
     accept_unknown: bool = False
     max_associations: Annotated[int, Field(ge=1, le=1000)] = 100
+    plain: bool = True
+
+
+class TlsTable(_Table):
+    """`[tls]`: the node's certificate, and the port for encrypted associations."""
+
+    listen: bool = False
+    port: Port = 2762
+    certificate: Path | None = None
+    key: Path | None = None
+    ca: Path | None = None
+    require_client_certificate: bool = True
+
+    @model_validator(mode="after")
+    def _listens_with_a_certificate(self) -> TlsTable:
+        if self.listen and not self.complete:
+            raise ValueError("listen = true needs certificate, key and ca")
+        return self
+
+    @property
+    def complete(self) -> bool:
+        """True when all three files are named."""
+        return None not in (self.certificate, self.key, self.ca)
+
+
+class LimitsTable(_Table):
+    """`[limits]`: what each sender may take unless its own entry says otherwise; 0 is no limit."""
+
+    max_associations: Amount = 50
+    mb_per_minute: Amount = 0
+    max_object_mb: Amount = 4096
 
 
 class PeerTable(_Table):
@@ -54,7 +103,13 @@ class PeerTable(_Table):
 
     name: str
     ae_title: AETitle
-    host: str | None = None
+    host: Annotated[str, AfterValidator(_network)] | None = None
+    tls: bool = False
+    certificate_sha256: Annotated[str, AfterValidator(_fingerprint)] | None = None
+    may_store: bool = True
+    max_associations: Amount | None = None
+    mb_per_minute: Amount | None = None
+    max_object_mb: Amount | None = None
 
 
 class DestinationTable(_Table):
@@ -67,6 +122,8 @@ class DestinationTable(_Table):
     objects: tuple[ResultKind, ...] = ("mammography-cad-sr", "tid1500-sr")
     commitment: Literal["auto", "require", "off"] = "auto"
     enabled: bool = True
+    tls: bool = False
+    certificate_host: str | None = None
 
     @model_validator(mode="after")
     def _commitment_exists(self) -> DestinationTable:
@@ -87,6 +144,8 @@ class SourceTable(_Table):
     port: Annotated[int, Field(ge=1, le=65535)]
     retrieve: Literal["get", "move"] = "get"
     deadline_seconds: Positive = 900.0
+    tls: bool = False
+    certificate_host: str | None = None
 
 
 class PullTable(_Table):

@@ -18,8 +18,8 @@ from pydicom.uid import ExplicitVRBigEndian, JPEGBaseline8Bit
 from cadnode.core.errors import DatabaseUnavailable, SpoolFull, UnreadableObject
 from cadnode.core.ports import OutgoingObject
 from cadnode.core.retry import SendCause
-from cadnode.dimse.contexts import RECEIVED_SOP_CLASSES, RECEIVED_TRANSFER_SYNTAXES
 from cadnode.dimse.admission import Peer
+from cadnode.dimse.contexts import RECEIVED_SOP_CLASSES, RECEIVED_TRANSFER_SYNTAXES
 from cadnode.dimse.scu import Destination, DicomSender, Timeouts
 from cadnode.dimse.storing import IncomingObject
 from tests import codecs, objects
