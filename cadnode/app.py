@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from cadnode.config import Settings
-from cadnode.config.tables import DestinationTable
-from cadnode.core.audit import AuditTrail, NoTrail, Party
+from cadnode.config.tables import DestinationTable, SourceTable
+from cadnode.core.audit import AuditTrail, NodeRefused, NoTrail, Party
 from cadnode.core.errors import ConfigError
 from cadnode.core.jobs import Acceptance, NewImage
 from cadnode.core.uids import derive_uid
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         Sender,
     )
     from cadnode.dicom.sr_header import Equipment
+    from cadnode.dimse.destination import Destination
     from cadnode.dimse.scp import StorageScp
     from cadnode.dimse.storing import IncomingObject
     from cadnode.dimse.watching import AssociationWatch
@@ -241,15 +242,11 @@ class App:
     def sender(self, destination: DestinationTable) -> Sender:
         """The way to one destination."""
         from cadnode.audit.sending import AuditedSender
-        from cadnode.dimse.scu import Destination, DicomSender, Timeouts
+        from cadnode.dimse.scu import DicomSender, Timeouts
+        from cadnode.network import destination_of
 
         sender = DicomSender(
-            Destination(
-                name=destination.name,
-                ae_title=destination.ae_title,
-                host=destination.host,
-                port=destination.port,
-            ),
+            destination_of(self.settings, destination),
             self.settings.node.ae_title,
             Timeouts(delivery=self.settings.delivery.deadline_seconds),
         )
@@ -265,44 +262,38 @@ class App:
         }
 
     def _held_at(self, destination: DestinationTable, study_instance_uid: str) -> frozenset[str]:
-        from cadnode.dimse.destination import Destination, Timeouts
+        from cadnode.dimse.destination import Timeouts
         from cadnode.dimse.find import find_instances
+        from cadnode.network import destination_of
 
         found = find_instances(
-            Destination(
-                name=destination.name,
-                ae_title=destination.ae_title,
-                host=destination.host,
-                port=destination.port,
-            ),
+            destination_of(self.settings, destination),
             self.settings.node.ae_title,
             study_instance_uid,
             Timeouts(delivery=self.settings.delivery.deadline_seconds),
         )
         return frozenset(instance.sop_instance_uid for instance in found)
 
+    def source(self, source: SourceTable) -> Destination:
+        """Where exams are fetched from."""
+        from cadnode.network import destination_of
+
+        return destination_of(self.settings, source)
+
     def storage_scp(self, store: ExamStore, spool: Spool) -> StorageScp:
         """The receiver, not started yet."""
-        from cadnode.dimse.scp import Peer, ScpSettings, StorageScp
+        from cadnode.dimse.scp import StorageScp
         from cadnode.dimse.watching import AssociationWatch
+        from cadnode.network import scp_settings
 
-        node = self.settings.node
         watch = AssociationWatch(self.audit, self.party)
         return StorageScp(
-            ScpSettings(
-                ae_title=node.ae_title,
-                host=node.host,
-                port=node.port,
-                incoming_dir=spool.incoming_dir,
-                peers=tuple(
-                    Peer(name=peer.name, ae_title=peer.ae_title, host=peer.host)
-                    for peer in self.settings.peers
-                ),
-                accept_unknown=node.accept_unknown,
-                max_associations=node.max_associations,
-            ),
+            scp_settings(self.settings, spool.incoming_dir),
             receive=lambda incoming: keep(incoming, spool, store, watch),
             room=spool.has_room,
+            no_tls=lambda address, why: self.audit.record(
+                NodeRefused(Party("", address), f"no TLS: {why}")
+            ),
             services=[watch],
         )
 
@@ -314,25 +305,28 @@ def keep(
     watch: AssociationWatch | None = None,
 ) -> Acceptance:
     """Keep one received object for good: file synced and renamed, then its row committed."""
-    kept = spool.keep_image(
-        incoming.path,
-        study_instance_uid=incoming.study_instance_uid,
-        sop_instance_uid=incoming.sop_instance_uid,
-    )
-    acceptance = store.accept(
-        NewImage(
-            sop_instance_uid=incoming.sop_instance_uid,
-            sop_class_uid=incoming.sop_class_uid,
+    with spool.receiving(incoming.study_instance_uid):
+        kept = spool.keep_image(
+            incoming.path,
             study_instance_uid=incoming.study_instance_uid,
-            series_instance_uid=incoming.series_instance_uid,
-            transfer_syntax_uid=incoming.transfer_syntax_uid,
-            path=kept.path,
-            size=kept.size,
-            sha256=kept.sha256,
-            calling_ae=incoming.calling_ae,
-        ),
-        now=utc_now(),
-    )
+            sop_instance_uid=incoming.sop_instance_uid,
+        )
+        acceptance = store.accept(
+            NewImage(
+                sop_instance_uid=incoming.sop_instance_uid,
+                sop_class_uid=incoming.sop_class_uid,
+                study_instance_uid=incoming.study_instance_uid,
+                series_instance_uid=incoming.series_instance_uid,
+                transfer_syntax_uid=incoming.transfer_syntax_uid,
+                path=kept.path,
+                size=kept.size,
+                sha256=kept.sha256,
+                calling_ae=incoming.calling_ae,
+            ),
+            now=utc_now(),
+        )
+        if acceptance is Acceptance.CONFLICT:
+            spool.remove(kept.path)
     log.info(
         "received",
         sop_instance_uid=incoming.sop_instance_uid,
@@ -340,8 +334,6 @@ def keep(
         calling_ae=incoming.calling_ae,
         outcome=acceptance,
     )
-    if acceptance is Acceptance.CONFLICT:
-        spool.remove(kept.path)
     if watch is not None:
         watch.received(incoming, spool.path_of(kept.path), acceptance)
     return acceptance

@@ -15,7 +15,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from cadnode.app import App, Store, lease_owner, once, utc_now
 from cadnode.core.audit import ApplicationStarted, ApplicationStopped
-from cadnode.core.errors import CadnodeError
+from cadnode.core.errors import CadnodeError, NothingToPurge
 from cadnode.core.ports import Classifier
 from cadnode.storage.retention import purge, remove_unknown
 from cadnode.storage.spool import Spool
@@ -42,7 +42,10 @@ def receive(app: App) -> None:
     scp.start()
     node = app.settings.node
     app.audit.record(ApplicationStarted("receive", os.getpid()))
-    log.info("receiving", ae_title=node.ae_title, host=node.host, port=scp.port)
+    ports = {"port": scp.port} if node.plain else {}
+    if scp.tls_port is not None:
+        ports["tls_port"] = scp.tls_port
+    log.info("receiving", ae_title=node.ae_title, host=node.host, **ports)
     if node.accept_unknown:
         log.warning("every sender is accepted: [node] accept_unknown is for test set-ups")
     elif not app.settings.peers:
@@ -142,12 +145,19 @@ def _load(classifier: Callable[[], Classifier]) -> None:
 
 
 def _housekeeping(app: App, store: Store, spool: Spool) -> BackgroundScheduler:
-    keep = timedelta(days=app.settings.retention.keep_days)
+    rules = app.settings.retention_rules
 
     def purge_old() -> None:
-        purged = purge(store.exams, spool, keep=keep, now=utc_now())
-        if purged:
-            log.info("purged", exams=purged)
+        report = purge(store.exams, spool, rules=rules, now=utc_now())
+        if report.exams:
+            log.info("purged", exams=report.exams)
+        if report.missing:
+            log.error(
+                "the disk fills up and no exam may be purged: make room, raise the limits of"
+                " [retention], or see with `cadnode jobs list` what is not delivered yet",
+                code=NothingToPurge.code,
+                bytes_too_many=report.missing,
+            )
 
     def sweep() -> None:
         removed = remove_unknown(store.records, spool, now=utc_now())

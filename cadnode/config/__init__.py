@@ -40,6 +40,7 @@ from cadnode.config.tables import (
 )
 from cadnode.core.errors import ConfigError
 from cadnode.core.exam import ExamRules
+from cadnode.core.retention import RetentionRules
 from cadnode.core.retry import RetryRules
 
 ENVIRONMENT_PREFIX = "CADNODE_"
@@ -58,8 +59,6 @@ class Settings(BaseSettings):
     )
 
     node: NodeTable = NodeTable()
-    tls: TlsTable = TlsTable()
-    limits: LimitsTable = LimitsTable()
     peers: tuple[PeerTable, ...] = ()
     destinations: tuple[DestinationTable, ...] = ()
     sources: tuple[SourceTable, ...] = ()
@@ -73,6 +72,8 @@ class Settings(BaseSettings):
     web: WebTable = WebTable()
     audit: AuditTable = AuditTable()
     log: LogTable = LogTable()
+    tls: TlsTable = TlsTable()
+    limits: LimitsTable = LimitsTable()
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Settings:
@@ -138,6 +139,18 @@ class Settings(BaseSettings):
             first_delay=timedelta(seconds=self.delivery.first_delay_seconds),
             longest_delay=timedelta(seconds=self.delivery.longest_delay_seconds),
             give_up_after=timedelta(hours=self.delivery.give_up_hours),
+        )
+
+    @property
+    def retention_rules(self) -> RetentionRules:
+        """When files of finished exams go."""
+        table = self.retention
+        return RetentionRules(
+            max_age=timedelta(days=table.max_age_days),
+            max_bytes=table.max_bytes,
+            high_water=table.high_water_percent / 100,
+            low_water=table.low_water_percent / 100,
+            reserve_bytes=table.reserve_mb << 20,
         )
 
     def destination(self, name: str) -> DestinationTable:

@@ -49,6 +49,7 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 ViewName = Annotated[str, AfterValidator(_view_name)]
 Amount = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
+Percent = Annotated[float, Field(gt=0, le=100)]
 
 
 class _Table(BaseModel):
@@ -203,8 +204,17 @@ class DeliveryTable(_Table):
 class RetentionTable(_Table):
     """`[retention]`: how long files stay and how much of the disk is left alone."""
 
-    keep_days: Positive = 30.0
+    max_age_days: Positive = 30.0
+    max_bytes: Annotated[int, Field(ge=0)] = 0
+    high_water_percent: Percent = 95.0
+    low_water_percent: Percent = 90.0
     reserve_mb: Annotated[int, Field(ge=0)] = 1024
+
+    @model_validator(mode="after")
+    def _water_marks_in_order(self) -> RetentionTable:
+        if self.low_water_percent >= self.high_water_percent:
+            raise ValueError("low_water_percent must be below high_water_percent")
+        return self
 
 
 class WebTable(_Table):
