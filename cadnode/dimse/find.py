@@ -8,6 +8,8 @@ from datetime import date
 
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
+from pydicom.uid import ImplicitVRLittleEndian
+from pynetdicom.dsutils import encode
 from pynetdicom.presentation import build_context
 
 from cadnode.core.errors import Refused, TooManyMatches, Unreachable
@@ -18,6 +20,8 @@ STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 PATIENT_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.1.1"
 
 PENDING = (0xFF00, 0xFF01)
+
+IDENTIFIER_SYNTAX = str(ImplicitVRLittleEndian)
 
 MOST_ANSWERS = 100_000
 """Answers to one query within a study; more are no study."""
@@ -83,16 +87,25 @@ def find_studies(
     return found
 
 
-def _find_studies(line: Line, query: StudyQuery, limit: int) -> list[FoundStudy]:
-    _open(line)
+def encoded(query: StudyQuery) -> bytes:
+    """The keys of the query in `IDENTIFIER_SYNTAX`, for the audit trail."""
+    return encode(_study_level(query), True, True) or b""
+
+
+def _study_level(query: StudyQuery) -> Dataset:
     asked = Dataset()
     asked.QueryRetrieveLevel = "STUDY"
     asked.StudyInstanceUID = query.study_instance_uid
     asked.AccessionNumber = query.accession_number
     asked.StudyDate = query.date_range
     asked.ModalitiesInStudy = query.modality
+    return asked
+
+
+def _find_studies(line: Line, query: StudyQuery, limit: int) -> list[FoundStudy]:
+    _open(line)
     found: dict[str, FoundStudy] = {}
-    for answer in _ask(line, asked, limit):
+    for answer in _ask(line, _study_level(query), limit):
         study = FoundStudy(
             _uid(answer, "StudyInstanceUID"),
             _text(answer, "StudyDate") or None,

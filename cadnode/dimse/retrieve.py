@@ -187,9 +187,11 @@ class _Run:
             status = None if refusal else self._ask(line, identifier)
             if refusal is None and status is None:
                 refusal = "stopped" if stopping.is_set() else f"{self.service}: {_silence(line)}"
-            for uid in uids:
-                # What we have answered ourselves says more.
-                self.reasons.setdefault(uid, refusal or self.explain(line, status or SUCCESS))
+            if status != SUCCESS:
+                for uid in uids:
+                    # What we have answered ourselves says more.
+                    self.reasons.setdefault(uid, refusal or self.explain(line, status or 0))
+        self.forgive()
         line.close()
         return True
 
@@ -212,6 +214,9 @@ class _Run:
 
     def count(self, answer: Dataset) -> None:
         """Take note of the counters in an answer."""
+
+    def forgive(self) -> None:
+        """Drop the reasons of images that have come all the same."""
 
     def _open(
         self, line: Line, contexts: Sequence[PresentationContext], stopping: threading.Event
@@ -274,9 +279,7 @@ class _Run:
         return None
 
     def explain(self, _line: Line, status: int) -> str:
-        """Why an image has not come that was asked for with this final status."""
-        if status == SUCCESS:
-            return f"{self._source.name} says that all was sent, but it did not come"
+        """Why an image may not have come that was asked for with this final status."""
         text = _STATUSES.get(status, "it could not do it")
         return f"{self._source.name} answered 0x{status:04X}: {text}"
 
@@ -324,6 +327,11 @@ class _Get(_Run):
     def send(self, association: Association, identifier: Dataset) -> Iterator[Any]:
         """C-GET."""
         return association.send_c_get(identifier, STUDY_ROOT_GET)
+
+    def forgive(self) -> None:
+        """We know which ones came."""
+        for uid in self._done:
+            self.reasons.pop(uid, None)
 
     def _on_store(self, event: Event) -> Dataset:
         answer = self._answers.answer(event)
@@ -378,7 +386,8 @@ class _Move(_Run):
     def explain(self, line: Line, status: int) -> str:
         """As everywhere; for an unknown move destination, what is to be set up there."""
         if status != MOVE_DESTINATION_UNKNOWN:
-            return super().explain(line, status)
+            hint = f" (does it reach our port {self._receiver.port}, and is the node running?)"
+            return super().explain(line, status) + hint
         own = line.association.requestor.address
         return (
             f"{self._source.name} answered 0x{status:04X}: it does not know the move destination;"
