@@ -5,6 +5,7 @@ receiving -> analyzed -> reported -> delivered -> committed -> purged
     \\-> skipped -> purged
 any of receiving, analyzed, reported -> failed -> (a person) retry or give up
 any of receiving, analyzed, reported, failed -> superseded -> purged
+delivered -> reported                  (a destination does not hold what it said it stored)
 any that is not finished -> cancelled -> purged                  (a person)
 """
 
@@ -29,9 +30,9 @@ class ExamStatus(StrEnum):
     REPORTED = "reported"
     """The result objects are files on disk."""
     DELIVERED = "delivered"
-    """Every enabled destination answered that it stored its objects."""
+    """Every enabled destination answered that it stored its objects; proofs may be missing."""
     COMMITTED = "committed"
-    """Every destination that commits has committed."""
+    """Every destination that is to prove what it holds has committed or was found to hold it."""
     PURGED = "purged"
     """The files are gone after the retention time; the rows stay."""
     SKIPPED = "skipped"
@@ -52,7 +53,7 @@ MOVES: Mapping[ExamStatus, frozenset[ExamStatus]] = MappingProxyType(
         _S.RECEIVING: frozenset({_S.ANALYZED, _S.SKIPPED, _S.FAILED, *_ENDS}),
         _S.ANALYZED: frozenset({_S.REPORTED, _S.FAILED, *_ENDS}),
         _S.REPORTED: frozenset({_S.DELIVERED, _S.FAILED, *_ENDS}),
-        _S.DELIVERED: frozenset({_S.COMMITTED, _S.PURGED}),
+        _S.DELIVERED: frozenset({_S.COMMITTED, _S.REPORTED, _S.PURGED}),
         _S.COMMITTED: frozenset({_S.PURGED}),
         _S.SKIPPED: frozenset({_S.PURGED}),
         _S.FAILED: frozenset({_S.RECEIVING, _S.ANALYZED, _S.REPORTED, *_ENDS}),
@@ -66,7 +67,7 @@ ANALYSIS_LANE = frozenset({_S.RECEIVING, _S.ANALYZED})
 """What the analysis lane claims; the delivery lane claims deliveries, not exams."""
 
 FINISHED = frozenset({_S.DELIVERED, _S.COMMITTED, _S.SKIPPED, *_ENDS, _S.PURGED})
-"""Nothing further happens by itself except the end of the retention time."""
+"""Nothing further happens by itself except proofs and the end of the retention time."""
 
 
 class DeliveryStatus(StrEnum):

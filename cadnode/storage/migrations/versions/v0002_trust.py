@@ -165,6 +165,15 @@ def _add_changed_input() -> None:
     )
     op.create_index("ix_replaced_images_job_id", "replaced_images", ["job_id"])
     op.create_index("ix_replaced_images_path", "replaced_images", ["path"])
+    # Until now an exam that nobody got, because a newer revision came first, was called delivered.
+    op.execute(
+        sa.text(
+            "UPDATE jobs SET status = 'superseded' WHERE status = 'delivered' AND EXISTS ("
+            "SELECT 1 FROM deliveries d WHERE d.job_id = jobs.id AND d.status = 'superseded')"
+            " AND NOT EXISTS ("
+            "SELECT 1 FROM deliveries d WHERE d.job_id = jobs.id AND d.status = 'delivered')"
+        )
+    )
 
 
 def _remove_changed_input() -> None:
@@ -191,7 +200,7 @@ def _add_destination_states() -> None:
 
 # S608 is about strangers' text in SQL: there is none here, only the fragments of `dialect`.
 def _overview(dialect: str) -> str:
-    open_proofs = "d.status = 'delivered' AND d.proof IN ('wanted', 'asked')"
+    open_proofs = "d.status = 'delivered' AND d.proof IN ('wanted', 'asked', 'refused')"
     return _view(
         dialect,
         columns=f"""
