@@ -71,6 +71,7 @@ class Held(StrEnum):
     NOTHING_OF_IT = "C"
     ALL_OF_IT = "R"
     """Also when the sender reports, who cannot know it."""
+    ANOTHER_VERSION = "U"
 
 
 @dataclass(frozen=True, slots=True)

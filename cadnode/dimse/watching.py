@@ -37,7 +37,14 @@ class _Received:
     source: Party
     instances: list[Instance] = field(default_factory=list)
     failed: list[Instance] = field(default_factory=list)
-    new: bool = False
+    outcomes: set[Acceptance] = field(default_factory=set)
+
+    @property
+    def held(self) -> Held:
+        """What we held of it before."""
+        if Acceptance.CHANGED in self.outcomes:
+            return Held.ANOTHER_VERSION
+        return Held.NOTHING_OF_IT if Acceptance.NEW in self.outcomes else Held.ALL_OF_IT
 
 
 class AssociationWatch:
@@ -48,6 +55,7 @@ class AssociationWatch:
         self._own = own
         self._lock = threading.Lock()
         self._open: dict[int, dict[str, _Received]] = {}
+        self._aborted: set[int] = set()
 
     def contexts(self) -> Sequence[PresentationContext]:
         """None: it only watches."""
@@ -75,7 +83,7 @@ class AssociationWatch:
                 _Received(Party(incoming.calling_ae, incoming.calling_host)),
             )
             (of_study.instances if kept else of_study.failed).append(instance)
-            of_study.new |= outcome is Acceptance.NEW
+            of_study.outcomes.add(outcome)
         if over:
             self._report(of_study)
 
@@ -86,6 +94,7 @@ class AssociationWatch:
     def _on_close(self, event: Event) -> None:
         with self._lock:
             studies = self._open.pop(id(event.assoc), {})
+            self._aborted.discard(id(event.assoc))
         for of_study in studies.values():
             self._report(of_study)
 
@@ -97,6 +106,11 @@ class AssociationWatch:
     def _on_pdu(self, event: Event) -> None:
         pdu = cast("Any", event).pdu
         if isinstance(pdu, A_ABORT_RQ) and pdu.source == UPPER_LAYER:
+            with self._lock:
+                if id(event.assoc) in self._aborted:
+                    # One alert is enough: every further byte of such a peer is answered so.
+                    return
+                self._aborted.add(id(event.assoc))
             self._trail.record(NodeRefused(_caller(event), f"aborted: {pdu.reason_str}"))
 
     def _report(self, received: _Received) -> None:
@@ -105,7 +119,7 @@ class AssociationWatch:
                 source=received.source,
                 destination=self._own,
                 instances=tuple(received.instances),
-                held=Held.NOTHING_OF_IT if received.new else Held.ALL_OF_IT,
+                held=received.held,
                 failed=tuple(received.failed),
             )
         )
@@ -113,4 +127,7 @@ class AssociationWatch:
 
 def _caller(event: Event) -> Party:
     requestor = event.assoc.requestor
-    return Party(str(requestor.ae_title or ""), str(requestor.address or ""))
+    # Before an association is accepted its title stands in the request only.
+    request: object = requestor.primitive
+    title = request.calling_ae_title if isinstance(request, A_ASSOCIATE) else ""
+    return Party(str(title or ""), str(requestor.address or ""))
