@@ -184,7 +184,14 @@ class App:
         """Reads stored images."""
         from cadnode.dicom.reader import DicomReader, ReadLimits
 
-        return DicomReader(ReadLimits(max_pixels=self.settings.work.max_pixels))
+        work = self.settings.work
+        return DicomReader(
+            ReadLimits(
+                max_pixels=work.max_pixels,
+                decode_seconds=work.decode_seconds,
+                decode_bytes=work.decode_memory_mb << 20,
+            )
+        )
 
     def bundle(self) -> Bundle:
         """The model bundle the settings name, its hashes checked. Raises ModelUnfit."""

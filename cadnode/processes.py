@@ -70,7 +70,15 @@ def work(app: App) -> None:
     pipeline = app.pipeline(store.exams, spool, classifier=classifier)
     owner = lease_owner()
     deliveries = [
-        DeliveryLane(name, store.exams, pipeline, owner=owner, lease=lease, clock=utc_now)
+        DeliveryLane(
+            name,
+            store.exams,
+            pipeline,
+            owner=owner,
+            lease=lease,
+            clock=utc_now,
+            retry=settings.retry_rules,
+        )
         for name in app.rules().destinations
     ]
     lanes: list[Lane] = [

@@ -190,6 +190,9 @@ class WorkTable(_Table):
     max_tries: Annotated[int, Field(ge=4)] = 5
     """More than the three tries of one image, so that one bad image is given up alone."""
     max_pixels: Annotated[int, Field(ge=1)] = 100_000_000
+    decode_seconds: Positive = 60.0
+    decode_memory_mb: Annotated[int, Field(ge=256)] = 4096
+    """Of the process that decodes compressed pixels."""
 
 
 class DeliveryTable(_Table):

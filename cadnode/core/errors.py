@@ -11,7 +11,8 @@ used twice: a retired one stays here as a comment.
     │   ├── InstanceConflict    E202  other bytes under a SOP Instance UID that is already kept
     │   ├── UnreadableObject    E203  the identifiers of a received object cannot be read
     │   ├── NotFetched          E204  a source did not hand over an image that was asked of it
-    │   └── TooManyMatches      E205  a source has more exams that match than are taken at once
+    │   ├── TooManyMatches      E205  a source has more exams that match than are taken at once
+    │   └── NothingToPurge      E206  the disk fills up and no exam may be purged
     ├── ImageFailed             E301  one image cannot be analyzed (carries its Reason)
     ├── ImageUnreachable        E302  a stored image cannot be read at the moment
     ├── ModelUnfit              E401  the model bundle is missing, altered or wrong
@@ -104,6 +105,14 @@ class TooManyMatches(ReceiveError):
     """A source has more exams that match than are taken at once; the query is too wide."""
 
     code = "E205"
+
+
+class NothingToPurge(ReceiveError):
+    """The disk is above its high-water mark, or the spool above its limit, and no exam may be
+    purged; receiving stops when the disk is full."""
+
+    code = "E206"
+    retry = True
 
 
 class ImageFailed(CadnodeError):

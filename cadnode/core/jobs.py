@@ -34,7 +34,7 @@ class ExamStatus(StrEnum):
     COMMITTED = "committed"
     """Every destination that is to prove what it holds has committed or was found to hold it."""
     PURGED = "purged"
-    """The files are gone after the retention time; the rows stay."""
+    """The retention is over: the files are deleted, the rows stay."""
     SKIPPED = "skipped"
     """Nothing in it that this node reads; no result object was due."""
     FAILED = "failed"

@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from cadnode.core.breaker import BreakerRules, LineEvent, LineStatus
 from cadnode.core.exam import (
     BuiltResult,
     DocumentReference,
@@ -33,7 +34,9 @@ from cadnode.core.jobs import (
 )
 from cadnode.core.mammogram import ImageHeader, Mammogram
 from cadnode.core.model import ModelSpec, PatchScores
+from cadnode.core.proof_ports import CommitmentStore, ProofStore
 from cadnode.core.reasons import Reason
+from cadnode.core.retention import Purgeable
 from cadnode.core.retry import Decision, SendOutcome
 
 
@@ -127,7 +130,7 @@ class ResultFiles(Protocol):
         ...
 
 
-class ExamStore(Protocol):
+class ExamStore(ProofStore, CommitmentStore, Protocol):
     """The job database: the only truth about exams. Every call is one transaction.
 
     A claim gives a lease; a call that changes a claimed exam or delivery names its owner, and
@@ -141,8 +144,13 @@ class ExamStore(Protocol):
         """Add a kept image to its exam; the image may be acknowledged once this has returned.
 
         The exam in `receiving` of that study gets it; with none, a new exam is made, at the next
-        revision when the study has been seen before. SAME and CONFLICT change nothing but events.
-        An image that comes back after it was purged is NEW: its file is there again.
+        revision when the study has been seen before. SAME and CONFLICT change nothing but events;
+        after CONFLICT the caller removes the file.
+
+        CHANGED: other bytes under a SOP Instance UID kept before. They take the place of the old
+        ones in an exam that `renews`; the file of the old ones stays until its exam is purged.
+        The same bytes after they were purged are NEW, for their file is there again; `returned`
+        when a result of their study has been delivered.
         """
         ...
 
@@ -176,7 +184,8 @@ class ExamStore(Protocol):
         detail: str = "",
         now: datetime,
     ) -> None:
-        """Write down what became of one image, replacing what was known of it.
+        """Write down what became of one image, replacing what was known of it. Raises StaleExam
+        when other bytes took its place since the claim.
 
         Also used with state RECEIVED and a header to note what a held image is.
         """
@@ -215,9 +224,9 @@ class ExamStore(Protocol):
         """
         ...
 
-    def supersede(self, exam: Exam, *, now: datetime) -> Sequence[DocumentReference]:
-        """Withdraw what earlier revisions have not begun to send, and return what they have
-        sent (or may have sent): the predecessor documents of this revision. Repeatable."""
+    def predecessors(self, exam: Exam) -> Sequence[DocumentReference]:
+        """What the newest earlier revision that sent anything has sent, or may have sent: the
+        predecessor documents of this revision. Changes nothing."""
         ...
 
     def record_results(
@@ -226,11 +235,18 @@ class ExamStore(Protocol):
         results: Sequence[StoredResult],
         destinations: Mapping[str, Sequence[str]],
         *,
+        predecessors: Sequence[DocumentReference] = (),
         now: datetime,
     ) -> None:
         """Move `analyzed -> reported`: one result row each, and one pending delivery for each
         destination (name -> kinds it wants) that wants it. With no delivery due, on to
-        `delivered` at once."""
+        `delivered` at once.
+
+        Every earlier revision of the study is superseded by it: one not reported yet ends, what
+        it has not sent is withdrawn, what it failed to send waits for nobody any more. A delivery
+        on its way may still end well. Raises StaleExam when `predecessors`, as the results name
+        them, are no longer what `predecessors()` says.
+        """
         ...
 
     # the delivery lane
@@ -238,46 +254,109 @@ class ExamStore(Protocol):
     def claim_deliveries(
         self, destination: str, owner: str, *, now: datetime, lease: timedelta, limit: int
     ) -> Sequence[Delivery]:
-        """What is due at one destination, oldest first. Counts a try for each."""
+        """What is due at one destination, oldest first. Counts a try for each.
+
+        What a newer revision has superseded meanwhile is withdrawn, not claimed."""
         ...
 
     def renew_deliveries(
         self, deliveries: Sequence[Delivery], *, now: datetime, lease: timedelta
-    ) -> None: ...
+    ) -> None:
+        """Hold those that are still held for another `lease`. Raises LeaseLost when none is."""
+        ...
 
     def record_delivery(
-        self, delivery: Delivery, outcome: SendOutcome, decision: Decision, *, now: datetime
+        self,
+        delivery: Delivery,
+        outcome: SendOutcome,
+        decision: Decision,
+        *,
+        proof_due_at: datetime | None = None,
+        now: datetime,
     ) -> None:
-        """Write down the outcome, end the lease, and move the exam on when it was the last."""
+        """Write down the outcome, end the lease, and move the exam on when it was the last.
+
+        What was stored is to be proved from `proof_due_at` on; None: no proof is wanted.
+
+        A superseded delivery that did not end well is withdrawn, whatever the decision."""
         ...
 
     def release_deliveries(self, deliveries: Sequence[Delivery], *, now: datetime) -> None:
         """Hand claimed deliveries back untried (a clean stop): due at once, the try not counted."""
         ...
 
+    # the line to each destination, see core/breaker.py
+
+    def line(self, destination: str) -> LineStatus:
+        """Where the line stands; closed for a destination never in trouble."""
+        ...
+
+    def hold_probe(self, destination: str, *, now: datetime, lease: timedelta) -> bool:
+        """True for one caller when the line is open and its probe is due; the next caller is
+        due after `lease`."""
+        ...
+
+    def note_line(
+        self,
+        destination: str,
+        event: LineEvent,
+        *,
+        error: str,
+        jitter: float,
+        rules: BreakerRules,
+        give_up_after: timedelta,
+        now: datetime,
+    ) -> LineStatus:
+        """Write down what was heard of a destination; returns where its line stands now.
+
+        When the line closes, what waits for it is due at once. While it is open, silence stands
+        for a try of all that is due, but uses none up: the clock of what was never tried starts,
+        and what has waited longer than `give_up_after` fails (E603).
+        """
+        ...
+
     # housekeeping and persons
+
+    def reanalyze(self, exam_id: int, *, by: str, now: datetime) -> int:
+        """Begin a new revision of the exam's study with the images that are there, all of them to
+        be read again; returns its exam id.
+
+        Raises IllegalMove while a revision is being worked on, and when images were purged.
+        """
+        ...
+
+    def drop_destination(self, destination: str, *, why: str, by: str, now: datetime) -> int:
+        """Cancel every delivery that waits for `destination` or failed there; returns how many.
+        Exams that wait for nothing else move on."""
+        ...
 
     def retry(self, exam_id: int, *, by: str, now: datetime) -> ExamStatus:
         """Start a failed exam again at the step that failed; returns its new status.
 
-        A reported exam's pending deliveries become due at once instead.
+        A reported exam's pending deliveries become due at once instead, and so do the proofs that
+        a delivered one waits for.
 
         Images that failed because a worker was lost, and failed deliveries, start again too.
         """
         ...
 
     def cancel(self, exam_id: int, *, why: str, by: str, now: datetime) -> None:
-        """Give an exam up for good; pending deliveries are cancelled."""
+        """Give an exam up for good; pending deliveries are cancelled. Of a delivered exam, only
+        the proofs that it waits for are given up."""
         ...
 
-    def purgeable(
-        self, *, finished_before: datetime, limit: int
-    ) -> Sequence[tuple[int, Sequence[str]]]:
-        """Exams whose retention time is over, each with the relative paths of its files.
+    def purgeable(self, *, finished_before: datetime, limit: int) -> Sequence[Purgeable]:
+        """Exams whose files nobody needs any more and that finished before a moment, the oldest
+        first.
 
-        Only delivered, committed, skipped and cancelled exams: never one that somebody still
-        needs or that no destination ever got, and no file that a later revision refers to.
+        Only delivered, committed, skipped, superseded and cancelled exams: never one that somebody
+        still needs, that waits for a proof or that no destination ever got, and none that a later
+        revision refers to.
         """
         ...
 
-    def mark_purged(self, exam_id: int, *, now: datetime) -> None: ...
+    def mark_purged(self, exam_id: int, *, now: datetime) -> Sequence[str]:
+        """Mark an exam purged if it still is `purgeable`, and return the relative paths of the
+        files that may now be deleted; none when it was purged before. Raises IllegalMove when
+        somebody needs it again."""
+        ...

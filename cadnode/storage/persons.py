@@ -5,22 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, exists, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select, update
 
 from cadnode.core.errors import IllegalMove
 from cadnode.core.exam import ImageState
 from cadnode.core.jobs import DeliveryStatus, ExamStatus
 from cadnode.core.reasons import Reason
+from cadnode.core.retention import Purgeable
 from cadnode.storage.database import StorePart
+from cadnode.storage.proofs import ask_at_once, exam_awaits_proof, give_up_proofs
 from cadnode.storage.rows import AnyRow, check_move, job_row, log_event
-from cadnode.storage.tables import deliveries, images, jobs, results
+from cadnode.storage.tables import deliveries, images, jobs, replaced_images, results
 
 _RETENTION = "retention"
+_WITH_FILES = (images, replaced_images, results)
 _PURGEABLE = (
     ExamStatus.DELIVERED,
     ExamStatus.COMMITTED,
     ExamStatus.SKIPPED,
     ExamStatus.CANCELLED,
+    ExamStatus.SUPERSEDED,
 )
 
 
@@ -39,6 +43,8 @@ class Persons(StorePart):
             if job.status == ExamStatus.REPORTED:
                 _send_at_once(connection, exam_id, by, now)
                 return ExamStatus.REPORTED
+            if job.status == ExamStatus.DELIVERED and ask_at_once(connection, exam_id, by, now):
+                return ExamStatus.DELIVERED
             if job.status != ExamStatus.FAILED:
                 raise IllegalMove(
                     f"exam {exam_id} is {job.status}: there is nothing to start again"
@@ -75,6 +81,10 @@ class Persons(StorePart):
         """See ExamStore.cancel. Raises IllegalMove for an exam that is finished."""
         with self._database.write() as connection:
             job = job_row(connection, exam_id)
+            if give_up_proofs(connection, exam_id, why, by, now) and (
+                job.status == ExamStatus.DELIVERED
+            ):
+                return
             check_move(exam_id, ExamStatus(job.status), ExamStatus.CANCELLED)
             connection.execute(
                 update(jobs)
@@ -104,65 +114,72 @@ class Persons(StorePart):
                 actor=by,
             )
 
-    def purgeable(
-        self, *, finished_before: datetime, limit: int
-    ) -> Sequence[tuple[int, Sequence[str]]]:
+    def purgeable(self, *, finished_before: datetime, limit: int) -> Sequence[Purgeable]:
         """See ExamStore.purgeable.
 
         The revisions of a study go from the newest to the oldest, because a revision refers to
         the images of those before it; an older one is named once the newer ones are purged.
         """
-        later = jobs.alias("later")
         statement = (
-            select(jobs.c.id)
-            .where(
-                jobs.c.status.in_(_PURGEABLE),
-                jobs.c.finished_at < finished_before,
-                # With no destination set up an exam is `delivered` to nobody: it stays.
-                or_(
-                    jobs.c.status != ExamStatus.DELIVERED,
-                    exists().where(
-                        deliveries.c.job_id == jobs.c.id,
-                        deliveries.c.status.in_(
-                            (DeliveryStatus.DELIVERED, DeliveryStatus.SUPERSEDED)
-                        ),
-                    ),
-                ),
-                ~exists().where(
-                    and_(
-                        later.c.study_instance_uid == jobs.c.study_instance_uid,
-                        later.c.revision > jobs.c.revision,
-                        later.c.status != ExamStatus.PURGED,
-                    )
-                ),
-            )
+            select(jobs.c.id, jobs.c.study_instance_uid, jobs.c.finished_at)
+            .where(_may_be_purged(), jobs.c.finished_at < finished_before)
             .order_by(jobs.c.finished_at, jobs.c.id)
             .limit(limit)
         )
         with self._database.read() as connection:
             return [
-                (exam_id, _files(connection, exam_id))
-                for exam_id in connection.execute(statement).scalars().all()
+                Purgeable(
+                    row.id, row.study_instance_uid, row.finished_at, _size(connection, row.id)
+                )
+                for row in connection.execute(statement).all()
             ]
 
-    def mark_purged(self, exam_id: int, *, now: datetime) -> None:
-        """See ExamStore.mark_purged. An exam already purged stays as it is."""
+    def mark_purged(self, exam_id: int, *, now: datetime) -> Sequence[str]:
+        """See ExamStore.mark_purged."""
         with self._database.write() as connection:
             job = job_row(connection, exam_id)
             if job.status == ExamStatus.PURGED:
-                return
+                return ()
             check_move(exam_id, ExamStatus(job.status), ExamStatus.PURGED)
-            connection.execute(
-                update(jobs).where(jobs.c.id == exam_id).values(status=ExamStatus.PURGED)
+            purged = connection.execute(
+                update(jobs)
+                .where(jobs.c.id == exam_id, _may_be_purged())
+                .values(status=ExamStatus.PURGED)
             )
+            if not purged.rowcount:
+                raise IllegalMove(f"somebody still needs the files of exam {exam_id}")
             log_event(
                 connection,
                 job_id=exam_id,
                 at=now,
                 kind=ExamStatus.PURGED,
-                text="The retention time is over: the files were deleted, the rows stay.",
+                text="The retention is over: the files are deleted, the rows stay.",
                 actor=_RETENTION,
             )
+            return _files(connection, exam_id)
+
+
+def _may_be_purged() -> ColumnElement[bool]:
+    later = jobs.alias("later")
+    return and_(
+        jobs.c.status.in_(_PURGEABLE),
+        ~exam_awaits_proof(),
+        # With no destination set up an exam is `delivered` to nobody: it stays.
+        or_(
+            jobs.c.status != ExamStatus.DELIVERED,
+            exists().where(
+                deliveries.c.job_id == jobs.c.id,
+                deliveries.c.status == DeliveryStatus.DELIVERED,
+            ),
+        ),
+        ~exists().where(
+            and_(
+                later.c.study_instance_uid == jobs.c.study_instance_uid,
+                later.c.revision > jobs.c.revision,
+                later.c.status != ExamStatus.PURGED,
+            )
+        ),
+    )
 
 
 def _refuse_when_taken_over(connection: Connection, job: AnyRow) -> None:
@@ -171,8 +188,9 @@ def _refuse_when_taken_over(connection: Connection, job: AnyRow) -> None:
         .where(
             jobs.c.study_instance_uid == job.study_instance_uid,
             jobs.c.revision > job.revision,
-            # A revision closed without a result of its own has taken nothing over.
-            jobs.c.status.not_in((ExamStatus.CANCELLED, ExamStatus.SKIPPED)),
+            # A revision closed without a result of its own has taken nothing over, unless bytes
+            # were replaced in it.
+            or_(jobs.c.status.not_in((ExamStatus.CANCELLED, ExamStatus.SKIPPED)), jobs.c.renews),
         )
         .order_by(jobs.c.revision)
     ).scalar()
@@ -222,15 +240,38 @@ def _restart_deliveries(connection: Connection, exam_id: int, now: datetime) -> 
             first_try_at=None,
             error_code=None,
             error_text=None,
+            proof_failures=0,
         )
     )
 
 
+def _size(connection: Connection, exam_id: int) -> int:
+    sizes = [
+        connection.execute(select(func.sum(table.c.size)).where(table.c.job_id == exam_id)).scalar()
+        for table in _WITH_FILES
+    ]
+    return sum(int(size or 0) for size in sizes)
+
+
 def _files(connection: Connection, exam_id: int) -> list[str]:
-    kept = [
-        connection.execute(
+    """The paths that rows of this exam name, and no row of one that is not purged."""
+    return [
+        path
+        for table in _WITH_FILES
+        for path in connection.execute(
             select(table.c.path).where(table.c.job_id == exam_id).order_by(table.c.id)
         ).scalars()
-        for table in (images, results)
+        if not _is_needed(connection, path)
     ]
-    return [path for paths in kept for path in paths]
+
+
+def _is_needed(connection: Connection, path: str) -> bool:
+    return any(
+        connection.execute(
+            select(table.c.id)
+            .join(jobs, jobs.c.id == table.c.job_id)
+            .where(table.c.path == path, jobs.c.status != ExamStatus.PURGED)
+            .limit(1)
+        ).first()
+        for table in (images, replaced_images)
+    )

@@ -46,7 +46,7 @@ class Repair:
         return "the file was removed"
 
     def _remove_unknown(self, item: Discrepancy) -> str | None:
-        with self._spool.clearing(item.subject) as is_ours:
+        with self._spool.clearing_path(item.subject) as is_ours:
             if not is_ours or not ExamRecords(self._database).unknown_paths([item.subject]):
                 return None
             self._spool.remove(item.subject)

@@ -18,7 +18,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -109,7 +109,7 @@ class Spool:
         """Sync a received file and move it to its place; on disk for good when this returns.
 
         The name holds the hash, so other bytes under the same UID get another file, and the same
-        bytes once more leave the file that is there. After a CONFLICT the caller removes the new
+        bytes once more leave the file that is there, unless the disk has spoiled it. After a CONFLICT the caller removes the new
         file; after SAME it must not, for it is the one that was kept before. Raises SpoolFull
         when it cannot be written, UnreadableObject when it is not a DICOM file.
         """
@@ -120,7 +120,7 @@ class Spool:
                 os.fsync(stream.fileno())
             relative = _place("images", study_instance_uid, sop_instance_uid, sha256)
             target = self._make_room_for(relative)
-            if target.exists():
+            if _holds(target, sha256):
                 incoming.unlink()
             else:
                 incoming.replace(target)
@@ -181,16 +181,26 @@ class Spool:
         """Hold this from keeping an image until its row is committed: `clearing` stays out."""
         return shared(self._lock_file(_shard(study_instance_uid)))
 
-    def clearing(self, relative: str) -> AbstractContextManager[bool]:
-        """Hold this from the look at the rows until the file is removed: no image of its study
+    def clearing(self, study_instance_uid: str) -> AbstractContextManager[bool]:
+        """Hold this from the look at the rows until the files are removed: no image of the study
         is kept meanwhile. False when one is being kept at this moment: come back later."""
-        return alone(self._lock_file(_shard_of(relative)))
+        return alone(self._lock_file(_shard(study_instance_uid)))
+
+    def clearing_path(self, relative: str) -> AbstractContextManager[bool]:
+        """`clearing` for the study that a file belongs to, whichever it is."""
+        parts = Path(relative).parts
+        # What lies elsewhere was not put there by a receiver.
+        return alone(self._lock_file(parts[1] if len(parts) == 3 else "elsewhere"))
 
     def close_to_others(self, name: str) -> None:
         """Take every right but the owner's from a file or folder named as `relative` does."""
         path = self._root / name
-        with _translated():
+        with _translated(), suppress(FileNotFoundError):
             path.chmod(path.stat().st_mode & 0o700)
+
+    def size(self) -> int:
+        """Bytes of all its files."""
+        return sum(file.size for file in self.walk())
 
     def kept_before(self, moment: datetime) -> Iterator[str]:
         """The relative path of every kept image and result last written before `moment`."""
@@ -278,6 +288,14 @@ def data_set_sha256(stream: BinaryIO) -> str:
     return digest.hexdigest()
 
 
+def _holds(file: Path, sha256: str) -> bool:
+    try:
+        with file.open("rb") as stream:
+            return data_set_sha256(stream) == sha256
+    except (FileNotFoundError, UnreadableObject):
+        return False
+
+
 def _place(folder: str, study_instance_uid: str, sop_instance_uid: str, sha256: str) -> str:
     # UIDs come from strangers: only what cannot be anything else than a name becomes one.
     name = (
@@ -290,12 +308,6 @@ def _place(folder: str, study_instance_uid: str, sop_instance_uid: str, sha256: 
 
 def _shard(study_instance_uid: str) -> str:
     return hashlib.sha256(study_instance_uid.encode()).hexdigest()[:2]
-
-
-def _shard_of(relative: str) -> str:
-    parts = Path(relative).parts
-    # What lies elsewhere was not put there by a receiver.
-    return parts[1] if len(parts) == 3 else "elsewhere"
 
 
 def _sync_folder(folder: Path) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from cadnode.core.breaker import BreakerRules, LineEvent, LineState, LineStatus, after
 from cadnode.core.errors import IllegalMove, LeaseLost, NotFound, StaleExam
 from cadnode.core.exam import DocumentReference, ExamImage, ImageState
 from cadnode.core.findings import Finding
@@ -29,6 +30,7 @@ from cadnode.core.jobs import (
 )
 from cadnode.core.mammogram import ImageHeader
 from cadnode.core.reasons import Reason
+from cadnode.core.retention import Purgeable
 from cadnode.core.retry import Decision, SendOutcome, Verdict
 
 
@@ -49,6 +51,7 @@ class FakeJob:
     failed_from: ExamStatus | None = None
     problem: Problem | None = None
     superseded_by: int | None = None
+    renews: bool = False
 
 
 @dataclass
@@ -92,6 +95,9 @@ class FakeExamStore:
     results: list[tuple[int, StoredResult]] = field(default_factory=list)
     deliveries: dict[int, FakeDelivery] = field(default_factory=dict)
     events: list[FakeEvent] = field(default_factory=list)
+    replaced: list[tuple[int, str, int]] = field(default_factory=list)
+    """Exam id and path of what other bytes took the place of."""
+    lines: dict[str, LineStatus] = field(default_factory=dict)
 
     # receiving
 
@@ -99,13 +105,47 @@ class FakeExamStore:
         number = len(self.images) + 1
         for known, kept in self.images.items():
             if kept.value.sop_instance_uid == image.sop_instance_uid:
-                same = kept.value.sha256 == image.sha256
-                if same and kept.job.status is ExamStatus.PURGED:
-                    number = known
-                    break
-                kind, code = ("image-received-again", None) if same else ("image-conflict", "E202")
-                self._log(kept.job, now, kind, code, image.sop_instance_uid, "receiver")
-                return Acceptance.SAME if same else Acceptance.CONFLICT
+                return self._kept_before(known, kept, image, now)
+        job = self._add(number, image, now, returned=False)
+        self._log(job, now, "image-received", None, image.sop_instance_uid, "receiver")
+        return Acceptance.NEW
+
+    def _kept_before(
+        self, number: int, kept: FakeImage, image: NewImage, now: datetime
+    ) -> Acceptance:
+        before, uid = kept.job, image.sop_instance_uid
+        purged = before.status is ExamStatus.PURGED
+        if before.study != image.study_instance_uid:
+            self._log(before, now, "image-conflict", "E202", uid, "receiver")
+            return Acceptance.CONFLICT
+        if kept.value.sha256 != image.sha256:
+            if not purged:
+                self.replaced.append((before.id, kept.value.path, kept.value.size))
+            self.replaced = [entry for entry in self.replaced if entry[1] != image.path]
+            job = self._add(number, image, now, returned=False)
+            job.renews = True
+            for number in sorted({before.id, job.id}):
+                self._log(self.jobs[number], now, "image-replaced", "E202", uid, "receiver")
+            closed = [
+                other
+                for other in self.jobs.values()
+                if other.study == job.study and other.status is ExamStatus.ANALYZED
+            ]
+            for other in reversed(closed):
+                self._end_unreported(other, job, now, "receiver")
+            return Acceptance.CHANGED
+        if not purged:
+            self._log(before, now, "image-received-again", None, uid, "receiver")
+            return Acceptance.SAME
+        returned = any(
+            d.status is DeliveryStatus.DELIVERED and d.job.study == before.study
+            for d in self.deliveries.values()
+        )
+        job = self._add(number, image, now, returned=returned)
+        self._log(job, now, "image-returned", None, uid, "receiver")
+        return Acceptance.NEW
+
+    def _add(self, number: int, image: NewImage, now: datetime, *, returned: bool) -> FakeJob:
         job = self._open_job(image, now)
         job.last_image_at = job.due_at = now
         value = ExamImage(
@@ -120,10 +160,10 @@ class FakeExamStore:
             revision=job.revision,
             received_at=now,
             calling_ae=image.calling_ae,
+            returned=returned,
         )
         self.images[number] = FakeImage(job, value)
-        self._log(job, now, "image-received", None, image.sop_instance_uid, "receiver")
-        return Acceptance.NEW
+        return job
 
     # the analysis lane
 
@@ -154,6 +194,7 @@ class FakeExamStore:
                 for image in self._study_images(job)
                 if image.job.status is not ExamStatus.PURGED
             ),
+            renews=job.renews,
         )
 
     def renew_exam(self, exam: Exam, *, now: datetime, lease: timedelta) -> None:
@@ -247,34 +288,8 @@ class FakeExamStore:
             job.analyzed_at = now
         self._set_status(job, to, now, problem, exam.owner)
 
-    def supersede(self, exam: Exam, *, now: datetime) -> Sequence[DocumentReference]:
-        self._held(exam)
-        earlier = sorted(
-            (
-                job
-                for job in self.jobs.values()
-                if job.study == exam.study_instance_uid and job.revision < exam.revision
-            ),
-            key=lambda job: -job.revision,
-        )
-        for job in earlier:
-            job.superseded_by = exam.id
-            if job.status in ANALYSIS_LANE:
-                tries, due_at = job.tries, job.due_at
-                self._set_status(job, ExamStatus.CANCELLED, now, job.problem, exam.owner)
-                job.tries, job.due_at = tries, due_at
-            elif job.status is ExamStatus.REPORTED:
-                unsent = [
-                    d
-                    for d in self._deliveries(job)
-                    if d.status is DeliveryStatus.PENDING and not d.attempts
-                ]
-                for delivery in unsent:
-                    delivery.status = DeliveryStatus.SUPERSEDED
-                if unsent:
-                    self._log(job, now, "superseded", None, None, exam.owner)
-                    self._settle(job, now, exam.owner)
-        for job in earlier:
+    def predecessors(self, exam: Exam) -> Sequence[DocumentReference]:
+        for job in self._earlier(exam):
             sent = [
                 DocumentReference(
                     job.study,
@@ -297,6 +312,7 @@ class FakeExamStore:
         results: Sequence[StoredResult],
         destinations: Mapping[str, Sequence[str]],
         *,
+        predecessors: Sequence[DocumentReference] = (),
         now: datetime,
     ) -> None:
         if exam.status is not ExamStatus.ANALYZED:
@@ -305,6 +321,9 @@ class FakeExamStore:
         known = {result.sop_instance_uid for _, result in self.results}
         if known & {result.sop_instance_uid for result in results}:
             raise IllegalMove("a result object is already recorded")
+        if tuple(predecessors) != self.predecessors(exam):
+            raise StaleExam("an earlier revision was sent meanwhile")
+        self._supersede_earlier(exam, now)
         for result in results:
             self.results.append((job.id, result))
             self._log(job, now, "result-written", None, result.sop_instance_uid, exam.owner)
@@ -328,6 +347,8 @@ class FakeExamStore:
             and d.due_at <= now
             and _is_free(d, now)
         ]
+        self._withdraw_superseded(due, now)
+        due = [d for d in due if d.status is DeliveryStatus.PENDING]
         claimed = []
         for d in sorted(due, key=lambda d: (d.due_at, d.id))[:limit]:
             d.owner, d.until = owner, now + lease
@@ -341,8 +362,16 @@ class FakeExamStore:
     def renew_deliveries(
         self, deliveries: Sequence[Delivery], *, now: datetime, lease: timedelta
     ) -> None:
-        for held in [self._held_delivery(delivery) for delivery in deliveries]:
-            held.until = now + lease
+        held = [
+            d
+            for d in deliveries
+            if (kept := self.deliveries[d.id]).status is DeliveryStatus.PENDING
+            and (kept.owner, kept.tries) == (d.owner, d.tries)
+        ]
+        for delivery in held:
+            self.deliveries[delivery.id].until = now + lease
+        if deliveries and not held:
+            raise LeaseLost("none is held")
 
     def record_delivery(
         self, delivery: Delivery, outcome: SendOutcome, decision: Decision, *, now: datetime
@@ -353,13 +382,18 @@ class FakeExamStore:
             Verdict.RETRY: "delivery-retry",
             Verdict.GIVE_UP: "delivery-failed",
         }[decision.verdict]
-        if decision.verdict is not Verdict.RETRY or held.text != decision.text:
-            uid = held.result.sop_instance_uid
+        withdrawn = held.job.superseded_by is not None and decision.verdict is not Verdict.DONE
+        uid = held.result.sop_instance_uid
+        if withdrawn:
+            self._log(held.job, now, "withdrawn", decision.code, uid, delivery.owner)
+        elif decision.verdict is not Verdict.RETRY or held.text != decision.text:
             self._log(held.job, now, kind, decision.code, uid, delivery.owner)
         held.owner = held.until = None
         held.dicom_status, held.code, held.text = outcome.status, decision.code, decision.text
         if decision.verdict is Verdict.DONE:
             held.status, held.text = DeliveryStatus.DELIVERED, None
+        elif withdrawn:
+            held.status = DeliveryStatus.SUPERSEDED
         elif decision.verdict is Verdict.GIVE_UP:
             held.status = DeliveryStatus.FAILED
         else:
@@ -378,7 +412,117 @@ class FakeExamStore:
             if not held.tries:
                 held.first_try_at = None
 
+    # the line to each destination
+
+    def line(self, destination: str) -> LineStatus:
+        return self.lines.get(destination, LineStatus())
+
+    def hold_probe(self, destination: str, *, now: datetime, lease: timedelta) -> bool:
+        line = self.line(destination)
+        if line.state is LineState.CLOSED or line.probe_at is None:
+            return False
+        if now < line.probe_at <= now + max(lease, timedelta(minutes=5)):
+            return False
+        self.lines[destination] = replace(line, probe_at=now + lease)
+        return True
+
+    def note_line(
+        self,
+        destination: str,
+        event: LineEvent,
+        *,
+        error: str,
+        jitter: float,
+        rules: BreakerRules,
+        give_up_after: timedelta,
+        now: datetime,
+    ) -> LineStatus:
+        before = self.line(destination)
+        line = after(before, event, error=error, now=now, jitter=jitter, rules=rules)
+        line = self.lines[destination] = replace(line, since=line.since or now)
+        waiting = [
+            d
+            for d in self.deliveries.values()
+            if d.destination == destination
+            and d.status is DeliveryStatus.PENDING
+            and _is_free(d, now)
+        ]
+        if line.state is LineState.CLOSED and before.state is LineState.OPEN:
+            for d in waiting:
+                d.due_at = min(d.due_at, now)
+        if line.state is LineState.OPEN and event is LineEvent.SILENT:
+            for d in waiting:
+                if d.due_at <= now:
+                    d.first_try_at = d.first_try_at or now
+            self._withdraw_superseded(waiting, now)
+            self._give_up(waiting, error, give_up_after, now)
+        return line
+
+    def _give_up(
+        self, waiting: Sequence[FakeDelivery], error: str, patience: timedelta, now: datetime
+    ) -> None:
+        over = [
+            d
+            for d in waiting
+            if d.status is DeliveryStatus.PENDING
+            and d.first_try_at is not None
+            and d.first_try_at <= now - patience
+        ]
+        for d in over:
+            d.status, d.owner, d.until = DeliveryStatus.FAILED, None, None
+            d.code, d.text = "E603", error
+        for number in sorted({d.job.id for d in over}):
+            self._log(self.jobs[number], now, "delivery-failed", "E603", None, "delivery")
+            self._settle(self.jobs[number], now, "delivery")
+
+    def drop_destination(self, destination: str, *, why: str, by: str, now: datetime) -> int:
+        dropped = [
+            d
+            for d in self.deliveries.values()
+            if d.destination == destination
+            and d.status in (DeliveryStatus.PENDING, DeliveryStatus.FAILED)
+        ]
+        for d in dropped:
+            d.status, d.owner, d.until = DeliveryStatus.CANCELLED, None, None
+        for number in sorted({d.job.id for d in dropped}):
+            self._log(self.jobs[number], now, "destination-dropped", None, None, by)
+            self._settle(self.jobs[number], now, by)
+        return len(dropped)
+
     # housekeeping and persons
+
+    def reanalyze(self, exam_id: int, *, by: str, now: datetime) -> int:
+        study = self._job(exam_id).study
+        revisions = [job for job in self.jobs.values() if job.study == study]
+        if any(job.status in ANALYSIS_LANE for job in revisions):
+            raise IllegalMove("a revision is being worked on")
+        of_study = [image for image in self.images.values() if image.job.study == study]
+        purged = any(image.job.status is ExamStatus.PURGED for image in of_study)
+        if purged or not of_study:
+            raise IllegalMove("images were purged")
+        number = len(self.jobs) + 1
+        job = FakeJob(
+            number,
+            study,
+            len(revisions) + 1,
+            ExamStatus.RECEIVING,
+            now,
+            revisions[-1].last_image_at,
+            now,
+            renews=True,
+        )
+        self.jobs[number] = job
+        for image in of_study:
+            image.value = replace(
+                image.value,
+                state=ImageState.RECEIVED,
+                tries=0,
+                reason=None,
+                detail="",
+                intent=None,
+            )
+        self._log(job, now, "reanalyze", None, None, by)
+        return number
 
     def retry(self, exam_id: int, *, by: str, now: datetime) -> ExamStatus:
         job = self._job(exam_id)
@@ -394,7 +538,7 @@ class FakeExamStore:
         if to is not ExamStatus.REPORTED and any(
             other.study == job.study
             and other.revision > job.revision
-            and other.status not in (ExamStatus.CANCELLED, ExamStatus.SKIPPED)
+            and (other.renews or other.status not in (ExamStatus.CANCELLED, ExamStatus.SKIPPED))
             for other in self.jobs.values()
         ):
             raise IllegalMove("a newer revision has taken over")
@@ -425,19 +569,42 @@ class FakeExamStore:
             if d.status is DeliveryStatus.PENDING:
                 d.status, d.owner, d.until = DeliveryStatus.CANCELLED, None, None
 
-    def purgeable(
-        self, *, finished_before: datetime, limit: int
-    ) -> Sequence[tuple[int, Sequence[str]]]:
+    def purgeable(self, *, finished_before: datetime, limit: int) -> Sequence[Purgeable]:
         over = [
-            job
+            Purgeable(job.id, job.study, job.finished_at, sum(size for _, size in self._kept(job)))
             for job in self.jobs.values()
             if job.finished_at is not None
-            and job.status is not ExamStatus.PURGED
             and job.finished_at < finished_before
+            and self._may_be_purged(job)
+        ]
+        over.sort(key=lambda exam: (exam.finished_at, exam.exam_id))
+        return over[:limit]
+
+    def mark_purged(self, exam_id: int, *, now: datetime) -> Sequence[str]:
+        job = self._job(exam_id)
+        if job.status is ExamStatus.PURGED:
+            return []
+        if ExamStatus.PURGED not in MOVES[job.status] or not self._may_be_purged(job):
+            raise IllegalMove(f"exam {exam_id} is {job.status}")
+        job.status = ExamStatus.PURGED
+        self._log(job, now, "purged", None, None, "retention")
+        needed = {
+            path
+            for other in self.jobs.values()
+            if other.status is not ExamStatus.PURGED
+            for path, _ in self._kept(other)
+        }
+        return [path for path, _ in self._kept(job) if path not in needed]
+
+    # inside
+
+    def _may_be_purged(self, job: FakeJob) -> bool:
+        return (
+            job.status is not ExamStatus.PURGED
             and (
                 job.status is not ExamStatus.DELIVERED
                 or any(
-                    delivery.status in (DeliveryStatus.DELIVERED, DeliveryStatus.SUPERSEDED)
+                    delivery.status is DeliveryStatus.DELIVERED
                     for delivery in self._deliveries(job)
                 )
             )
@@ -446,27 +613,15 @@ class FakeExamStore:
                 for other in self.jobs.values()
                 if other.study == job.study and other.revision > job.revision
             )
-        ]
-        over.sort(key=lambda job: (job.finished_at, job.id))
+        )
+
+    def _kept(self, job: FakeJob) -> list[tuple[str, int]]:
+        """Path and size of every file of an exam."""
         return [
-            (
-                job.id,
-                [i.value.path for i in self.images.values() if i.job is job]
-                + [result.path for number, result in self.results if number == job.id],
-            )
-            for job in over[:limit]
+            *((i.value.path, i.value.size) for i in self.images.values() if i.job is job),
+            *((path, size) for number, path, size in self.replaced if number == job.id),
+            *((result.path, result.size) for number, result in self.results if number == job.id),
         ]
-
-    def mark_purged(self, exam_id: int, *, now: datetime) -> None:
-        job = self._job(exam_id)
-        if job.status is ExamStatus.PURGED:
-            return
-        if ExamStatus.PURGED not in MOVES[job.status]:
-            raise IllegalMove(f"exam {exam_id} is {job.status}")
-        job.status = ExamStatus.PURGED
-        self._log(job, now, "purged", None, None, "retention")
-
-    # inside
 
     def _log(
         self, job: FakeJob, at: datetime, kind: str, code: str | None, uid: str | None, by: str
@@ -517,31 +672,94 @@ class FakeExamStore:
         image = self.images.get(image_id)
         if image is None or image not in self._study_images(job):
             raise NotFound(f"image {image_id}")
+        for claimed in exam.images:
+            if claimed.id == image_id and claimed.sha256 != image.value.sha256:
+                raise StaleExam(f"image {image_id}")
         return image
 
     def _has_grown(self, exam: Exam) -> bool:
-        now = sum(image.job.id == exam.id for image in self.images.values())
-        return now != sum(image.revision == exam.revision for image in exam.images)
+        now = {(i.value.id, i.value.sha256) for i in self.images.values() if i.job.id == exam.id}
+        return now != {(i.id, i.sha256) for i in exam.images if i.revision == exam.revision}
+
+    def _earlier(self, exam: Exam) -> list[FakeJob]:
+        earlier = [
+            job
+            for job in self.jobs.values()
+            if job.study == exam.study_instance_uid and job.revision < exam.revision
+        ]
+        return sorted(earlier, key=lambda job: -job.revision)
+
+    def _supersede_earlier(self, exam: Exam, now: datetime) -> None:
+        newer = self.jobs[exam.id]
+        for job in self._earlier(exam):
+            failed_before = job.failed_from in ANALYSIS_LANE
+            if job.status in ANALYSIS_LANE or (job.status is ExamStatus.FAILED and failed_before):
+                self._end_unreported(job, newer, now, exam.owner)
+                continue
+            if job.superseded_by is None and job.status in (
+                ExamStatus.REPORTED,
+                ExamStatus.FAILED,
+                ExamStatus.DELIVERED,
+                ExamStatus.COMMITTED,
+                ExamStatus.PURGED,
+            ):
+                self._log(job, now, "results-superseded", None, None, exam.owner)
+            job.superseded_by = exam.id
+            unsent = [
+                d
+                for d in self._deliveries(job)
+                if d.status is DeliveryStatus.FAILED
+                or (d.status is DeliveryStatus.PENDING and _is_free(d, now))
+            ]
+            self._withdraw(job, unsent, now, exam.owner)
+
+    def _end_unreported(self, job: FakeJob, newer: FakeJob, now: datetime, by: str) -> None:
+        tries, due_at = job.tries, job.due_at
+        self._set_status(job, ExamStatus.SUPERSEDED, now, None, by, problem_stays=True)
+        job.tries, job.due_at, job.superseded_by = tries, due_at, newer.id
+
+    def _withdraw(
+        self, job: FakeJob, unsent: Sequence[FakeDelivery], now: datetime, by: str
+    ) -> None:
+        for delivery in unsent:
+            delivery.status = DeliveryStatus.SUPERSEDED
+            delivery.owner = delivery.until = None
+        if unsent:
+            self._log(job, now, "withdrawn", None, None, by)
+            self._settle(job, now, by)
+
+    def _withdraw_superseded(self, which: Sequence[FakeDelivery], now: datetime) -> None:
+        for job in self.jobs.values():
+            if job.superseded_by is not None:
+                self._withdraw(job, [d for d in which if d.job is job], now, "delivery")
 
     def _deliveries(self, job: FakeJob) -> list[FakeDelivery]:
         return [d for d in self.deliveries.values() if d.job is job]
 
     def _set_status(
-        self, job: FakeJob, to: ExamStatus, now: datetime, problem: Problem | None, by: str
+        self,
+        job: FakeJob,
+        to: ExamStatus,
+        now: datetime,
+        problem: Problem | None,
+        by: str,
+        *,
+        problem_stays: bool = False,
     ) -> None:
         job.failed_from = job.status if to is ExamStatus.FAILED else None
         job.status, job.due_at, job.tries = to, now, 0
         job.owner = job.until = None
-        job.problem = problem
+        job.problem = job.problem if problem_stays else problem
         if to in FINISHED:
             job.finished_at = now
         self._log(job, now, to, problem.code if problem else None, None, by)
 
     def _settle(self, job: FakeJob, now: datetime, by: str) -> None:
-        if job.status is not ExamStatus.REPORTED:
+        failed_sending = job.failed_from is ExamStatus.REPORTED
+        if job.status is not ExamStatus.REPORTED and not failed_sending:
             return
         to = status_after_deliveries(d.status for d in self._deliveries(job))
-        if to is None:
+        if to is None or to is job.status:
             return
         failed = [d for d in self._deliveries(job) if d.status is DeliveryStatus.FAILED]
         problem = None

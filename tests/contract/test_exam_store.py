@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
+from cadnode.core.breaker import BreakerRules, LineEvent, LineState, LineStatus
 from cadnode.core.errors import IllegalMove, LeaseLost, NotFound, StaleExam
 from cadnode.core.exam import ImageState
 from cadnode.core.findings import Calcification, Finding
@@ -25,7 +27,8 @@ from cadnode.core.jobs import (
 from cadnode.core.mammogram import ImageHeader, Intent, Laterality
 from cadnode.core.ports import ExamStore
 from cadnode.core.reasons import Reason
-from cadnode.core.retry import Decision, SendCause, SendOutcome, Verdict
+from cadnode.core.retention import Purgeable
+from cadnode.core.retry import Decision, RetryRules, SendCause, SendOutcome, Verdict
 from cadnode.storage import tables
 from cadnode.storage.database import Database, upgrade
 from cadnode.storage.exam_store import SqlExamStore
@@ -217,9 +220,15 @@ def close(store: ExamStore, now: datetime = T0) -> Exam:
 
 def report(store: ExamStore, *destinations: str, now: datetime = T0) -> Exam:
     exam = close(store, now)
-    wanted = {name: ["mammography-cad-sr"] for name in destinations}
-    store.record_results(exam, [result(exam.id)], wanted, now=now)
+    record(store, exam, *destinations, now=now)
     return exam
+
+
+def record(store: ExamStore, exam: Exam, *destinations: str, now: datetime = T0) -> None:
+    """Report a closed exam as the pipeline does."""
+    wanted = {name: ["mammography-cad-sr"] for name in destinations}
+    named = store.predecessors(exam)
+    store.record_results(exam, [result(exam.id)], wanted, predecessors=named, now=now)
 
 
 def deliver(store: ExamStore, now: datetime = T0) -> None:
@@ -251,14 +260,6 @@ class TestReceiving:
         assert store.accept(new_image(), now=T0 + SECOND) is Acceptance.SAME
         after = snapshot(store)
         assert after["events"].pop()[2] == "image-received-again"
-        assert after == before
-
-    def test_other_bytes_under_one_uid_are_a_conflict_with_its_code(self, store: ExamStore):
-        store.accept(new_image(), now=T0)
-        before = snapshot(store)
-        assert store.accept(new_image(content="b"), now=T0) is Acceptance.CONFLICT
-        after = snapshot(store)
-        assert after["events"].pop()[2:4] == ("image-conflict", "E202")
         assert after == before
 
     def test_two_studies_are_two_exams(self, store: ExamStore):
@@ -315,7 +316,7 @@ class TestClaiming:
         with pytest.raises(LeaseLost):
             store.move_exam(first, ExamStatus.ANALYZED, text="Done.", now=now)
         with pytest.raises(LeaseLost):
-            store.supersede(first, now=now)
+            store.record_results(replace(first, status=ExamStatus.ANALYZED), [], {}, now=now)
         assert snapshot(store) == before
 
     def test_one_owner_cannot_use_the_claim_it_lost_after_claiming_again(self, store: ExamStore):
@@ -620,21 +621,46 @@ class TestDelivering:
         assert [delivery.exam_id for delivery in claimed] == [1, 2]
 
 
+def delivery_statuses(store: ExamStore) -> list[object]:
+    return [delivery[3] for delivery in snapshot(store)["deliveries"]]
+
+
+def current_sets(store: ExamStore) -> list[object]:
+    """The exams with result objects that nothing has superseded."""
+    reported = {event[0] for event in snapshot(store)["events"] if event[2] == "reported"}
+    return [job[0] for job in snapshot(store)["jobs"] if job[0] in reported and job[13] is None]
+
+
 class TestSuperseding:
     def test_a_first_revision_has_no_predecessor(self, store: ExamStore):
         store.accept(new_image(), now=T0)
-        assert tuple(store.supersede(close(store), now=T0)) == ()
+        assert tuple(store.predecessors(close(store))) == ()
 
     def test_what_was_never_sent_is_withdrawn_and_not_named(self, store: ExamStore):
         store.accept(new_image(1), now=T0)
         report(store, "A", "B")
         store.accept(new_image(2), now=T0)
         second = close(store)
-        assert tuple(store.supersede(second, now=T0)) == ()
-        assert {d[3] for d in snapshot(store)["deliveries"]} == {"superseded"}
-        assert statuses(store) == ["delivered", "analyzed"]
-        assert snapshot(store)["jobs"][0][13] == second.id
-        assert not store.claim_deliveries("A", "s1", now=T0 + DAY, lease=LEASE, limit=9)
+        assert tuple(store.predecessors(second)) == ()
+        record(store, second, "A")
+        assert delivery_statuses(store) == ["superseded", "superseded", "pending"]
+        assert statuses(store) == ["superseded", "reported"]
+        assert current_sets(store) == [second.id]
+        assert take(store, "A", now=T0 + DAY).exam_id == second.id
+
+    def test_until_the_newer_revision_is_reported_the_older_one_is_delivered(
+        self, store: ExamStore
+    ):
+        store.accept(new_image(1), now=T0)
+        report(store, "A")
+        store.accept(new_image(2), now=T0)
+        second = close(store)
+        store.predecessors(second)
+        store.move_exam(second, ExamStatus.FAILED, text="No object could be built.", now=T0)
+        delivery = take(store, "A")
+        store.record_delivery(delivery, sent(delivery), DONE, now=T0)
+        assert statuses(store) == ["delivered", "failed"]
+        assert current_sets(store) == [1]
 
     def test_what_was_sent_anywhere_is_named_and_its_rest_withdrawn(self, store: ExamStore):
         store.accept(new_image(1), now=T0)
@@ -642,52 +668,391 @@ class TestSuperseding:
         delivery = take(store, "A")
         store.record_delivery(delivery, sent(delivery), DONE, now=T0)
         store.accept(new_image(2), now=T0)
-        (named,) = store.supersede(close(store), now=T0)
+        second = close(store)
+        (named,) = store.predecessors(second)
         assert named.sop_instance_uid == result(first.id).sop_instance_uid
         assert named.study_instance_uid == "1.2.3"
-        assert statuses(store) == ["delivered", "analyzed"]
+        record(store, second, "A", "B")
+        assert statuses(store) == ["delivered", "reported"]
+        assert current_sets(store) == [second.id]
 
-    def test_what_is_on_its_way_is_named_and_goes_on(self, store: ExamStore):
+    def test_what_is_on_its_way_is_named_and_may_still_end_well(self, store: ExamStore):
         store.accept(new_image(1), now=T0)
         report(store, "A")
         delivery = take(store, "A")
         store.accept(new_image(2), now=T0)
-        assert len(store.supersede(close(store), now=T0)) == 1
-        assert statuses(store) == ["reported", "analyzed"]
+        second = close(store)
+        assert len(store.predecessors(second)) == 1
+        record(store, second)
+        assert statuses(store) == ["reported", "delivered"]
         store.record_delivery(delivery, sent(delivery), DONE, now=T0)
-        assert statuses(store) == ["delivered", "analyzed"]
+        assert statuses(store) == ["delivered", "delivered"]
 
-    def test_it_can_be_repeated(self, store: ExamStore):
+    @pytest.mark.parametrize("decision", [GONE, retry_at(T0 + SECOND)])
+    def test_what_was_on_its_way_and_did_not_arrive_is_not_sent_after_the_newer_one(
+        self, store: ExamStore, decision: Decision
+    ):
         store.accept(new_image(1), now=T0)
-        report(store, "A", "B")
-        take(store, "A")
+        report(store, "A")
+        delivery = take(store, "A")
+        store.accept(new_image(2), now=T0)
+        report(store)
+        store.record_delivery(delivery, sent(delivery, None), decision, now=T0)
+        assert statuses(store) == ["superseded", "delivered"]
+        assert not store.claim_deliveries("A", "s1", now=T0 + DAY, lease=LEASE, limit=9)
+
+    @pytest.mark.parametrize("handed_back", [True, False], ids=["handed back", "sender died"])
+    def test_a_superseded_delivery_that_nobody_holds_any_more_is_not_claimed_again(
+        self, store: ExamStore, handed_back: bool
+    ):
+        store.accept(new_image(1), now=T0)
+        report(store, "A")
+        delivery = take(store, "A")
+        store.accept(new_image(2), now=T0)
+        report(store)
+        if handed_back:
+            store.release_deliveries([delivery], now=T0)
+        assert not store.claim_deliveries("A", "s2", now=T0 + LEASE, lease=LEASE, limit=9)
+        assert statuses(store) == ["superseded", "delivered"]
+
+    def test_a_result_that_names_too_few_predecessors_is_built_again(self, store: ExamStore):
+        store.accept(new_image(1), now=T0)
+        report(store, "A")
         store.accept(new_image(2), now=T0)
         second = close(store)
-        first_answer = store.supersede(second, now=T0)
-        after = snapshot(store)
-        assert store.supersede(second, now=T0) == first_answer
-        assert snapshot(store) == after
+        named = store.predecessors(second)
+        take(store, "A")
+        before = snapshot(store)
+        with pytest.raises(StaleExam):
+            store.record_results(second, [result(2)], {}, predecessors=named, now=T0)
+        assert snapshot(store) == before
+        record(store, second)
+        assert current_sets(store) == [second.id]
 
     def test_only_the_newest_set_that_was_sent_is_named(self, store: ExamStore):
         for number in (1, 2):
             store.accept(new_image(number), now=T0)
-            exam = close(store)
-            store.supersede(exam, now=T0)
-            store.record_results(exam, [result(exam.id)], {"A": ["mammography-cad-sr"]}, now=T0)
+            report(store, "A")
             delivery = take(store)
             store.record_delivery(delivery, sent(delivery), DONE, now=T0)
         store.accept(new_image(3), now=T0)
-        (named,) = store.supersede(close(store), now=T0)
+        (named,) = store.predecessors(close(store))
         assert named.sop_instance_uid == result(2).sop_instance_uid
 
     def test_an_earlier_revision_closed_but_not_reported_never_reports(self, store: ExamStore):
         store.accept(new_image(1), now=T0)
         first = close(store)
         store.accept(new_image(2), now=T0)
-        store.supersede(close(store), now=T0)
+        report(store)
         with pytest.raises(LeaseLost):
             store.record_results(first, [result(1)], {"A": ["mammography-cad-sr"]}, now=T0)
-        assert statuses(store) == ["cancelled", "analyzed"]
+        assert statuses(store) == ["superseded", "delivered"]
+
+    def test_an_earlier_revision_that_failed_waits_for_nobody_any_more(self, store: ExamStore):
+        store.accept(new_image(1), now=T0)
+        store.move_exam(claim(store), ExamStatus.FAILED, text="No.", now=T0)
+        store.accept(new_image(2), now=T0)
+        report(store)
+        assert statuses(store) == ["superseded", "delivered"]
+        with pytest.raises(IllegalMove):
+            store.retry(1, by="anna", now=T0)
+
+    @pytest.mark.parametrize(("at_b", "end"), [(DONE, "delivered"), (GONE, "superseded")])
+    def test_an_earlier_delivery_that_failed_waits_for_nobody_any_more(
+        self, store: ExamStore, at_b: Decision, end: str
+    ):
+        store.accept(new_image(1), now=T0)
+        report(store, "A", "B")
+        for name, decision in (("A", GONE), ("B", at_b)):
+            delivery = take(store, name)
+            store.record_delivery(delivery, sent(delivery), decision, now=T0)
+        store.accept(new_image(2), now=T0)
+        report(store)
+        assert statuses(store) == [end, "delivered"]
+        assert snapshot(store)["jobs"][0][10:13] == (None, None, None)
+
+
+class TestChangedInput:
+    def test_other_bytes_of_an_image_wait_to_be_read_in_place_of_the_first(self, store: ExamStore):
+        store.accept(new_image(1), now=T0)
+        assert store.accept(new_image(1, content="b"), now=T0 + SECOND) is Acceptance.CHANGED
+        exam = claim(store, now=T0 + SECOND)
+        (image,) = exam.images
+        assert (image.sha256, image.state, exam.revision) == ("b", ImageState.RECEIVED, 1)
+        assert [event[2:4] for event in snapshot(store)["events"]][-1] == ("image-replaced", "E202")
+
+    def test_bytes_that_change_after_the_result_make_a_revision_that_renews(self, store: ExamStore):
+        store.accept(new_image(1), now=T0)
+        store.accept(new_image(2), now=T0)
+        deliver(store)
+        assert store.accept(new_image(1, content="b"), now=T0 + SECOND) is Acceptance.CHANGED
+        second = close(store, T0 + SECOND)
+        assert (second.revision, second.renews) == (2, True)
+        assert [(i.sha256, i.revision) for i in second.images] == [("b", 2), ("a", 1)]
+        assert len(store.predecessors(second)) == 1
+        record(store, second, "A", now=T0 + SECOND)
+        assert current_sets(store) == [2]
+
+    def test_the_same_changed_bytes_three_times_are_one_change(self, store: ExamStore):
+        store.accept(new_image(1), now=T0)
+        deliver(store)
+        answers = [store.accept(new_image(1, content="b"), now=T0) for _ in range(3)]
+        assert answers == [Acceptance.CHANGED, Acceptance.SAME, Acceptance.SAME]
+        assert statuses(store) == ["delivered", "receiving"]
+
+    def test_bytes_that_change_while_the_image_is_read_are_read_again(self, store: ExamStore):
+        store.accept(new_image(1), now=T0)
+        exam = claim(store)
+        store.accept(new_image(1, content="b"), now=T0 + SECOND)
+        for attempt in (
+            lambda: store.begin_image(exam, 1, now=T0),
+            lambda: store.record_image(exam, 1, state=ImageState.ANALYZED, now=T0),
+            lambda: store.move_exam(exam, ExamStatus.ANALYZED, text="Closed.", now=T0),
+        ):
+            with pytest.raises(StaleExam):
+                attempt()
+        store.release_exam(exam, due_at=T0 + DAY, now=T0 + SECOND)
+        assert claim(store, now=T0 + SECOND).images[0].sha256 == "b"
+
+    def test_an_exam_closed_with_bytes_that_changed_is_never_reported(self, store: ExamStore):
+        store.accept(new_image(1), now=T0)
+        first = close(store)
+        store.accept(new_image(1, content="b"), now=T0)
+        with pytest.raises(LeaseLost):
+            store.record_results(first, [result(1)], {}, now=T0)
+        assert statuses(store) == ["superseded", "receiving"]
+        report(store)
+        assert current_sets(store) == [2]
+
+    def test_the_replaced_file_stays_known_until_its_exam_is_purged(self, store: ExamStore):
+        store.accept(new_image(1), now=T0)
+        deliver(store)
+        changed = replace(new_image(1, content="b"), path="images/changed")
+        store.accept(changed, now=T0)
+        deliver(store)
+        files = []
+        for exam_id in (2, 1):
+            assert over(store, T0 + DAY) == [exam_id]
+            files.append(list(store.mark_purged(exam_id, now=T0 + DAY)))
+        assert files == [
+            ["images/changed", result(2).path],
+            ["images/1.2.3-1", result(1).path],
+        ]
+
+    def test_bytes_that_come_back_after_they_were_replaced_count_again(self, store: ExamStore):
+        store.accept(new_image(1), now=T0)
+        store.accept(replace(new_image(1, content="b"), path="images/changed"), now=T0)
+        assert store.accept(new_image(1), now=T0) is Acceptance.CHANGED
+        store.cancel(1, why="a test", by="anna", now=T0)
+        assert list(store.mark_purged(1, now=T0 + DAY)) == ["images/1.2.3-1", "images/changed"]
+
+    def test_an_image_that_names_another_study_is_refused(self, store: ExamStore):
+        store.accept(new_image(1), now=T0)
+        before = snapshot(store)
+        moved = replace(new_image(1, content="b"), study_instance_uid="1.2.4")
+        assert store.accept(moved, now=T0) is Acceptance.CONFLICT
+        after = snapshot(store)
+        assert after["events"].pop()[2:4] == ("image-conflict", "E202")
+        assert after == before
+
+    def test_an_exam_whose_bytes_changed_in_a_cancelled_revision_is_not_retried(
+        self, store: ExamStore
+    ):
+        store.accept(new_image(1), now=T0)
+        store.move_exam(claim(store), ExamStatus.FAILED, text="No.", now=T0)
+        store.accept(new_image(1, content="b"), now=T0)
+        store.cancel(2, why="a mistake", by="anna", now=T0)
+        with pytest.raises(IllegalMove):
+            store.retry(1, by="anna", now=T0)
+        assert store.reanalyze(1, by="anna", now=T0) == 3
+
+    @pytest.mark.parametrize("delivered", [True, False])
+    def test_purged_bytes_that_come_back_say_whether_their_result_was_delivered(
+        self, store: ExamStore, delivered: bool
+    ):
+        store.accept(new_image(1), now=T0)
+        if delivered:
+            deliver(store)
+        else:
+            store.cancel(1, why="a test", by="anna", now=T0)
+        store.mark_purged(1, now=T0 + DAY)
+        assert store.accept(new_image(1), now=T0 + DAY) is Acceptance.NEW
+        (image,) = claim(store, now=T0 + DAY).images
+        assert image.returned is delivered
+
+    def test_other_bytes_after_the_purge_are_a_change_and_not_a_return(self, store: ExamStore):
+        store.accept(new_image(1), now=T0)
+        deliver(store)
+        store.mark_purged(1, now=T0 + DAY)
+        assert store.accept(new_image(1, content="b"), now=T0 + DAY) is Acceptance.CHANGED
+        exam = claim(store, now=T0 + DAY)
+        assert (exam.renews, exam.images[0].returned) == (True, False)
+
+
+class TestReanalysis:
+    def test_every_image_is_read_again_in_a_revision_of_its_own(self, store: ExamStore):
+        store.accept(new_image(1), now=T0)
+        store.accept(new_image(2), now=T0 + SECOND)
+        deliver(store, now=T0 + SECOND)
+        assert store.reanalyze(1, by="anna", now=T0 + DAY) == 2
+        assert snapshot(store)["events"][-1][2:] == ("reanalyze", None, None, "anna")
+        second = claim(store, now=T0 + DAY)
+        assert (second.revision, second.renews, second.last_image_at) == (2, True, T0 + SECOND)
+        assert {image.state for image in second.images} == {ImageState.RECEIVED}
+        store.release_exam(second, due_at=T0 + DAY, now=T0 + DAY)
+        second = close(store, T0 + DAY)
+        assert len(store.predecessors(second)) == 1
+        record(store, second, "A", now=T0 + DAY)
+        assert current_sets(store) == [2]
+
+    def test_it_is_refused_while_a_revision_is_being_worked_on(self, store: ExamStore):
+        store.accept(new_image(1), now=T0)
+        with pytest.raises(IllegalMove, match="revision 1"):
+            store.reanalyze(1, by="anna", now=T0)
+        deliver(store)
+        store.reanalyze(1, by="anna", now=T0)
+        with pytest.raises(IllegalMove, match="revision 2"):
+            store.reanalyze(1, by="anna", now=T0)
+        with pytest.raises(NotFound):
+            store.reanalyze(9, by="anna", now=T0)
+
+    def test_it_is_refused_when_images_were_purged(self, store: ExamStore):
+        store.accept(new_image(1), now=T0)
+        deliver(store)
+        store.mark_purged(1, now=T0 + DAY)
+        with pytest.raises(IllegalMove, match="purged"):
+            store.reanalyze(1, by="anna", now=T0 + DAY)
+
+    def test_images_that_came_back_after_the_purge_can_be_read_again(self, store: ExamStore):
+        store.accept(new_image(1), now=T0)
+        deliver(store)
+        store.mark_purged(1, now=T0 + DAY)
+        store.accept(new_image(1), now=T0 + DAY)
+        exam = claim(store, now=T0 + DAY)
+        store.move_exam(exam, ExamStatus.SKIPPED, text="Nothing new.", now=T0 + DAY)
+        assert store.reanalyze(1, by="anna", now=T0 + DAY) == 3
+        exam = claim(store, now=T0 + DAY)
+        assert (exam.renews, len(exam.images)) == (True, 1)
+
+
+RULES = BreakerRules(delays=RetryRules(SECOND, 60 * SECOND))
+PATIENCE = timedelta(hours=72)
+
+
+def note(
+    store: ExamStore, event: LineEvent, now: datetime = T0, destination: str = "A"
+) -> LineStatus:
+    return store.note_line(
+        destination,
+        event,
+        error="no connection",
+        jitter=1.0,
+        rules=RULES,
+        give_up_after=PATIENCE,
+        now=now,
+    )
+
+
+def open_line(store: ExamStore, now: datetime = T0) -> None:
+    for _ in range(RULES.open_after):
+        note(store, LineEvent.SILENT, now)
+
+
+class TestLines:
+    def test_a_destination_never_in_trouble_has_a_closed_line(self, store: ExamStore):
+        assert store.line("A") == LineStatus()
+        assert not store.hold_probe("A", now=T0, lease=LEASE)
+
+    def test_what_was_noted_comes_back(self, store: ExamStore):
+        open_line(store)
+        line = store.line("A")
+        assert (line.state, line.failures, line.since) == (LineState.OPEN, 3, T0)
+        assert (line.probe_at, line.error) == (T0 + SECOND, "no connection")
+        assert store.line("B") == LineStatus()
+
+    def test_one_caller_at_a_time_may_probe(self, store: ExamStore):
+        open_line(store)
+        assert not store.hold_probe("A", now=T0 + SECOND - TICK, lease=LEASE)
+        assert store.hold_probe("A", now=T0 + SECOND, lease=LEASE)
+        assert not store.hold_probe("A", now=T0 + SECOND, lease=LEASE)
+        assert not store.hold_probe("A", now=T0 + SECOND + LEASE - TICK, lease=LEASE)
+        assert store.hold_probe("A", now=T0 + SECOND + LEASE, lease=LEASE)
+
+    def test_a_clock_that_was_put_back_does_not_hold_up_the_probe(self, store: ExamStore):
+        open_line(store)
+        assert store.hold_probe("A", now=T0 - timedelta(hours=1), lease=LEASE)
+
+    def test_when_the_line_closes_what_waits_is_due_at_once(self, store: ExamStore):
+        store.accept(new_image(), now=T0)
+        report(store, "A", "B")
+        for name in ("A", "B"):
+            delivery = take(store, name)
+            store.record_delivery(delivery, sent(delivery, None), retry_at(T0 + DAY), now=T0)
+        open_line(store)
+        note(store, LineEvent.ECHOED, T0 + SECOND)
+        assert take(store, "A", T0 + SECOND).tries == 2
+        assert not store.claim_deliveries("B", "s1", now=T0 + SECOND, lease=LEASE, limit=9)
+
+    def test_silence_starts_the_clock_of_what_waits_and_uses_up_no_try(self, store: ExamStore):
+        store.accept(new_image(), now=T0)
+        open_line(store)
+        report(store, "A")
+        for hours in (1, 72):
+            note(store, LineEvent.SILENT, T0 + timedelta(hours=hours))
+            assert statuses(store) == ["reported"]
+        assert [d[7:10] for d in snapshot(store)["deliveries"]] == [(0, 0, T0 + SECOND * 3600)]
+        note(store, LineEvent.SILENT, T0 + timedelta(hours=73))
+        assert statuses(store) == ["failed"]
+        assert snapshot(store)["jobs"][0][11] == "E603"
+        assert store.retry(1, by="anna", now=T0 + timedelta(hours=73)) is ExamStatus.REPORTED
+
+    def test_what_is_on_its_way_is_not_given_up_by_a_probe(self, store: ExamStore):
+        store.accept(new_image(), now=T0)
+        report(store, "A")
+        take(store)
+        store.renew_deliveries([], now=T0, lease=LEASE)
+        for _ in range(RULES.open_after):
+            store.note_line(
+                "A",
+                LineEvent.SILENT,
+                error="",
+                jitter=1.0,
+                rules=RULES,
+                give_up_after=timedelta(0),
+                now=T0,
+            )
+        assert statuses(store) == ["reported"]
+
+
+class TestDroppedDestinations:
+    def test_what_waits_there_is_cancelled_and_the_exam_moves_on(self, store: ExamStore):
+        store.accept(new_image(), now=T0)
+        report(store, "A", "B")
+        delivery = take(store, "A")
+        store.record_delivery(delivery, sent(delivery), DONE, now=T0)
+        assert store.drop_destination("B", why="replaced", by="anna", now=T0) == 1
+        assert delivery_statuses(store) == ["delivered", "cancelled"]
+        assert statuses(store) == ["delivered"]
+        assert store.drop_destination("B", why="replaced", by="anna", now=T0) == 0
+
+    def test_an_exam_that_nobody_got_is_not_called_delivered(self, store: ExamStore):
+        store.accept(new_image(), now=T0)
+        report(store, "A")
+        on_its_way = take(store)
+        store.drop_destination("A", why="gone", by="anna", now=T0)
+        assert statuses(store) == ["cancelled"]
+        with pytest.raises(LeaseLost):
+            store.record_delivery(on_its_way, sent(on_its_way), DONE, now=T0)
+
+    def test_a_failure_there_waits_for_nobody_any_more(self, store: ExamStore):
+        store.accept(new_image(), now=T0)
+        report(store, "A", "B")
+        for name, decision in (("A", GONE), ("B", DONE)):
+            delivery = take(store, name)
+            store.record_delivery(delivery, sent(delivery), decision, now=T0)
+        assert statuses(store) == ["failed"]
+        store.drop_destination("A", why="gone", by="anna", now=T0)
+        assert statuses(store) == ["delivered"]
 
 
 class TestPersons:
@@ -732,7 +1097,7 @@ class TestPersons:
         store.record_delivery(delivery, sent(delivery, 0xC000), GONE, now=T0)
         store.retry(1, by="anna", now=T0)
         store.accept(new_image(2), now=T0)
-        assert len(store.supersede(close(store), now=T0)) == 1
+        assert len(store.predecessors(close(store))) == 1
         assert statuses(store) == ["reported", "analyzed"]
 
     def test_only_a_failed_exam_is_retried(self, store: ExamStore):
@@ -796,6 +1161,11 @@ class TestPersons:
             store.cancel(3, why="again", by="anna", now=T0)
 
 
+def over(store: ExamStore, moment: datetime) -> list[int]:
+    """The exams that may be purged and ended before `moment`."""
+    return [exam.exam_id for exam in store.purgeable(finished_before=moment, limit=9)]
+
+
 class TestRetention:
     def test_an_image_that_comes_back_after_it_was_purged_is_a_new_revision(self, store: ExamStore):
         store.accept(new_image(1), now=T0)
@@ -810,19 +1180,17 @@ class TestRetention:
         assert (image.state, image.tries, image.findings) == (ImageState.RECEIVED, 0, ())
         assert (image.revision, image.received_at) == (2, T0 + DAY)
         store.move_exam(again, ExamStatus.SKIPPED, text="Nothing.", now=T0 + DAY)
-        assert [number for number, _ in store.purgeable(finished_before=T0 + DAY * 2, limit=9)] == [
-            2
-        ]
+        assert over(store, T0 + DAY * 2) == [2]
 
     def test_a_delivered_exam_is_purged_after_its_time_with_all_its_files(self, store: ExamStore):
         store.accept(new_image(1), now=T0)
         deliver(store)
         assert not store.purgeable(finished_before=T0, limit=9)
-        files = ["images/1.2.3-1", result(1).path]
-        assert [(i, list(f)) for i, f in store.purgeable(finished_before=T0 + TICK, limit=9)] == [
-            (1, files)
+        assert store.purgeable(finished_before=T0 + TICK, limit=9) == [
+            Purgeable(1, "1.2.3", finished_at=T0, size=1001 + 77)
         ]
-        store.mark_purged(1, now=T0 + DAY)
+        files = ["images/1.2.3-1", result(1).path]
+        assert list(store.mark_purged(1, now=T0 + DAY)) == files
         after = snapshot(store)
         store.mark_purged(1, now=T0 + DAY)
         assert snapshot(store) == after
@@ -840,8 +1208,7 @@ class TestRetention:
         store.move_exam(claim(store), ExamStatus.SKIPPED, text="Nothing to read.", now=T0)
         store.accept(new_image(1, "1.2"), now=T0)
         store.cancel(2, why="a test", by="anna", now=T0 + TICK)
-        over = store.purgeable(finished_before=T0 + DAY, limit=9)
-        assert [exam_id for exam_id, _ in over] == [1, 2]
+        assert over(store, T0 + DAY) == [1, 2]
         assert len(store.purgeable(finished_before=T0 + DAY, limit=1)) == 1
 
     def test_an_exam_that_somebody_still_needs_is_never_purged(self, store: ExamStore):
@@ -863,15 +1230,30 @@ class TestRetention:
         store.accept(new_image(2), now=T0 + SECOND)
         assert not store.purgeable(finished_before=T0 + DAY, limit=9)
         deliver(store, now=T0 + SECOND)
-        assert [i for i, _ in store.purgeable(finished_before=T0 + DAY, limit=9)] == [2]
+        assert over(store, T0 + DAY) == [2]
         store.mark_purged(2, now=T0 + DAY)
-        assert [i for i, _ in store.purgeable(finished_before=T0 + DAY, limit=9)] == [1]
+        assert over(store, T0 + DAY) == [1]
+
+    def test_an_exam_that_got_an_image_since_it_was_named_is_not_purged(self, store: ExamStore):
+        store.accept(new_image(1), now=T0)
+        deliver(store)
+        assert over(store, T0 + DAY) == [1]
+        store.accept(new_image(2), now=T0 + DAY)
+        with pytest.raises(IllegalMove):
+            store.mark_purged(1, now=T0 + DAY)
+        assert statuses(store) == ["delivered", "receiving"]
+
+    def test_an_exam_delivered_to_nobody_is_not_marked_either(self, store: ExamStore):
+        store.accept(new_image(1), now=T0)
+        report(store)
+        with pytest.raises(IllegalMove):
+            store.mark_purged(1, now=T0 + DAY)
 
     def test_an_exam_after_the_purge_does_not_name_images_whose_files_are_gone(
         self, store: ExamStore
     ):
         store.accept(new_image(1), now=T0)
-        report(store)
+        deliver(store)
         store.mark_purged(1, now=T0 + DAY)
         store.accept(new_image(2), now=T0 + DAY)
         exam = claim(store, now=T0 + DAY)

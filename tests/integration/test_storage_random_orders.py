@@ -43,8 +43,8 @@ def _template() -> Path:
     return folder / "jobs.db"
 
 
-def _mark_purged(store: ExamStore, exam_id: int, now: datetime) -> None:
-    store.mark_purged(exam_id, now=now)
+def _mark_purged(store: ExamStore, exam_id: int, now: datetime) -> list[str]:
+    return list(store.mark_purged(exam_id, now=now))
 
 
 def _close(store: ExamStore, exam: Exam, now: datetime) -> None:
@@ -202,8 +202,8 @@ class TwoStores(RuleBasedStateMachine):
     def purge(self) -> None:
         over = self.both(lambda s: s.purgeable(finished_before=self.now - 60 * SECOND, limit=2))
         assert isinstance(over, list)
-        for exam_id, _ in over:
-            self.both(partial(_mark_purged, exam_id=exam_id, now=self.now))
+        for exam in over:
+            self.both(partial(_mark_purged, exam_id=exam.exam_id, now=self.now))
 
     def pick_exam(self, data: st.DataObject) -> Exam:
         # Mostly the latest claim, sometimes one long lost.

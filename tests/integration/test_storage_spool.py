@@ -1,10 +1,11 @@
-"""The spool and the retention on a real disk."""
+"""The spool on a real disk."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,13 +16,12 @@ from hypothesis import strategies as st
 
 from cadnode.core.errors import NotFound, SpoolFull, UnreadableObject
 from cadnode.core.exam import BuiltResult
-from cadnode.core.jobs import ExamStatus
 from cadnode.storage.database import Database, upgrade
 from cadnode.storage.exam_store import SqlExamStore
 from cadnode.storage.reading import ExamRecords
-from cadnode.storage.retention import UNKNOWN_AFTER, purge, remove_unknown
+from cadnode.storage.retention import UNKNOWN_AFTER, remove_unknown
 from cadnode.storage.spool import Spool, _place
-from tests.contract.test_exam_store import DAY, T0, deliver, new_image, statuses
+from tests.contract.test_exam_store import T0, new_image
 
 
 def dicom_file(data_set: bytes, sender: bytes = b"MODALITY") -> bytes:
@@ -184,51 +184,6 @@ def touch(spool: Spool, number: int) -> Path:
     return path
 
 
-class Interrupted(Exception):
-    pass
-
-
-def test_the_purge_deletes_files_of_every_revision_and_keeps_the_rows(
-    spool: Spool, store: SqlExamStore
-):
-    for number in (1, 2):
-        touch(spool, number)
-        store.accept(new_image(number), now=T0)
-        deliver(store)
-    assert purge(store, spool, keep=DAY, now=T0 + DAY) == 0
-    assert purge(store, spool, keep=DAY, now=T0 + DAY + timedelta(seconds=1)) == 2
-    assert statuses(store) == [ExamStatus.PURGED, ExamStatus.PURGED]
-    assert files_of(spool) == []
-
-
-def test_the_purge_keeps_to_its_limit(spool: Spool, store: SqlExamStore):
-    for number in (1, 2, 3):
-        store.accept(new_image(1, f"1.{number}"), now=T0)
-        deliver(store)
-    assert purge(store, spool, keep=DAY, now=T0 + 2 * DAY, limit=2) == 2
-    assert purge(store, spool, keep=DAY, now=T0 + 2 * DAY, limit=2) == 1
-
-
-def test_a_purge_that_died_in_between_is_finished_by_the_next(
-    spool: Spool, store: SqlExamStore, monkeypatch: pytest.MonkeyPatch
-):
-    image = touch(spool, 1)
-    store.accept(new_image(1), now=T0)
-    deliver(store)
-
-    def die(exam_id: int, *, now: object) -> None:
-        raise Interrupted
-
-    with monkeypatch.context() as patched:
-        patched.setattr(store, "mark_purged", die)
-        with pytest.raises(Interrupted):
-            purge(store, spool, keep=DAY, now=T0 + 2 * DAY)
-    assert not image.exists()
-    assert statuses(store) == [ExamStatus.DELIVERED]
-    assert purge(store, spool, keep=DAY, now=T0 + 2 * DAY) == 1
-    assert statuses(store) == [ExamStatus.PURGED]
-
-
 def test_a_file_without_a_row_is_removed_after_a_day(spool: Spool, store: SqlExamStore, tmp_path):
     records = ExamRecords(Database(f"sqlite:///{tmp_path / 'jobs.db'}"))
     known, lost = touch(spool, 1), touch(spool, 2)
@@ -240,3 +195,30 @@ def test_a_file_without_a_row_is_removed_after_a_day(spool: Spool, store: SqlExa
     assert remove_unknown(records, spool, now=late) == 1
     assert known.exists()
     assert not lost.exists()
+
+
+def test_files_that_vanish_while_they_are_listed_are_left_out(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+):
+    for number in range(3):
+        keep(spool, dicom_file(b"pixels"), f"1.2.{number}")
+    listed = spool.walk()
+    first = next(listed)
+    # The folder has been read; now the purge takes a file, and a whole folder.
+    for path in files_of(spool):
+        if path != spool.path_of(first.path):
+            path.unlink()
+    assert list(listed) == []
+    shutil.rmtree(spool.path_of("images"))
+    assert list(spool.walk()) == []
+    assert list(spool.kept_before(T0)) == []
+
+
+def test_an_image_that_comes_again_takes_the_place_of_a_file_that_the_disk_has_spoiled(
+    spool: Spool,
+):
+    kept = keep(spool, dicom_file(b"pixels"))
+    spool.path_of(kept.path).write_bytes(dicom_file(b"pix"))
+    again = keep(spool, dicom_file(b"pixels"))
+    assert again == kept
+    assert spool.path_of(kept.path).read_bytes() == dicom_file(b"pixels")
