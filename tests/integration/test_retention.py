@@ -13,21 +13,25 @@ from pathlib import Path
 
 import pytest
 
-from cadnode.app import keep
+from cadnode.app import App, keep, utc_now
+from cadnode.config import load_settings
 from cadnode.core.errors import SpoolFull
 from cadnode.core.jobs import Acceptance, ExamStatus, NewImage
 from cadnode.core.retention import RetentionRules
-from cadnode.dimse.scp import IncomingObject
+from cadnode.dimse.storing import IncomingObject
 from cadnode.storage.database import Database, upgrade
 from cadnode.storage.exam_store import SqlExamStore
+from cadnode.storage.fsck import Fsck
 from cadnode.storage.reading import ExamRecords
 from cadnode.storage.retention import UNKNOWN_AFTER, PurgeReport, purge, remove_unknown
 from cadnode.storage.spool import Spool
 from tests.contract.test_exam_store import DAY, T0, claim, deliver, new_image, statuses
+from tests.integration.modality import Modality
 from tests.integration.test_storage_spool import dicom_file, files_of
 
 KEEP_A_DAY = RetentionRules(max_age=DAY)
 FOR_EVER = timedelta(days=36500)
+GB = 1 << 30
 Usage = namedtuple("Usage", "total used free")
 
 
@@ -216,7 +220,7 @@ def test_an_image_that_comes_again_while_its_leftover_is_swept_up_stays(node: No
 
 
 def test_images_and_purges_at_once_lose_nothing_that_was_acknowledged(node: Node):
-    stopping, rounds = threading.Event(), 40
+    stopping, rounds = threading.Event(), 25
 
     def purge_on() -> None:
         while not stopping.is_set():
@@ -249,3 +253,40 @@ def test_a_lock_that_cannot_be_had_stops_receiving_with_the_reason(
     monkeypatch.setattr("cadnode.storage.locks.os.open", full)
     with pytest.raises(SpoolFull, match="No space left on device"):
         node.receive("1.2.3.1")
+
+
+def test_receiving_stops_before_the_disk_is_full_and_starts_again_by_itself(tmp_path: Path):
+    config = tmp_path / "cadnode.toml"
+    config.write_text(
+        '[node]\ndata_dir = "data"\nhost = "127.0.0.1"\nport = 0\naccept_unknown = true\n'
+        "[retention]\nreserve_mb = 1024\n"
+    )
+    app = App(load_settings(config, {}))
+    rules = app.settings.retention_rules
+    store, others = app.open_store(create=True), 0
+
+    def disk(_: Path) -> Usage:
+        # Every kept image stands for a gigabyte.
+        used = others + GB * len(list((tmp_path / "data" / "images").rglob("*.dcm")))
+        return Usage(10 * GB, used, 10 * GB - used)
+
+    spool = Spool(app.settings.node.data_dir, rules.reserve_bytes, disk_usage=disk)
+    scp = app.storage_scp(store.exams, spool)
+    scp.start()
+    try:
+        with Modality(scp.port) as modality:
+            modality.associate()
+            assert modality.store("1.2.3.1") == (0x0000, "")
+            deliver(store.exams, now=utc_now())
+            others = 8 * GB
+            assert modality.store("1.2.3.2")[0] == 0xA700
+            assert statuses(store.exams) == [ExamStatus.DELIVERED]
+            # Housekeeping takes its turn; nobody starts anything again.
+            assert purge(store.exams, spool, rules=rules, now=utc_now()) == PurgeReport(1, 0)
+            assert modality.store("1.2.3.2") == (0x0000, "")
+        assert [path.parent.name for path in spool.incoming_dir.iterdir()] == []
+        outcome = Fsck(store.database, spool, destinations={}, now=utc_now()).check()
+        assert outcome.is_clean
+    finally:
+        scp.stop()
+        store.close()
