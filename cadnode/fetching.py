@@ -29,7 +29,8 @@ from cadnode.dimse.find import (
     find_studies,
 )
 from cadnode.dimse.incoming import PARTIAL_SUFFIX
-from cadnode.dimse.retrieve import Keeping, OwnReceiver, Progress, Retriever, WantedSeries
+from cadnode.dimse.retrieve import Retriever
+from cadnode.dimse.sub_operations import Keeping, OwnReceiver, Progress, WantedSeries
 from cadnode.dimse.watching import AssociationWatch
 from cadnode.storage.fetching import FetchRecords
 from cadnode.storage.spool import Spool
