@@ -17,6 +17,7 @@ from cadnode.app import App, Store, lease_owner, once, utc_now
 from cadnode.core.audit import ApplicationStarted, ApplicationStopped
 from cadnode.core.errors import CadnodeError, NothingToPurge
 from cadnode.core.ports import Classifier
+from cadnode.pulling import PullLane
 from cadnode.storage.retention import purge, remove_unknown
 from cadnode.storage.spool import Spool
 from cadnode.supervisor import SETTINGS_STATUS, Supervisor, stop_with_supervisor
@@ -81,6 +82,10 @@ def work(app: App) -> None:
         )
         for name in app.rules().destinations
     ]
+    pulls = [
+        PullLane(app, table, store, spool, owner=owner, clock=utc_now, stopping=stopping)
+        for table in settings.pull
+    ]
     lanes: list[Lane] = [
         AnalysisLane(
             store.exams,
@@ -92,6 +97,7 @@ def work(app: App) -> None:
             stopping=stopping,
         ),
         *deliveries,
+        *pulls,
     ]
     threads = [
         threading.Thread(
@@ -123,6 +129,8 @@ def work(app: App) -> None:
         log.warning("stopped in mid-step", lanes=unfinished)
         for lane in deliveries:
             lane.hand_back()
+        for pull in pulls:
+            pull.hand_back()
         sys.stderr.flush()
         os._exit(0)
     store.close()
