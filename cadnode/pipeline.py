@@ -22,7 +22,7 @@ import structlog
 
 from cadnode.core.analysis import analyze_mammogram
 from cadnode.core.eligibility import judge
-from cadnode.core.errors import ImageFailed, LeaseLost, NotFound, OutOfTries
+from cadnode.core.errors import ImageFailed, InstanceConflict, LeaseLost, NotFound, OutOfTries
 from cadnode.core.exam import (
     Algorithm,
     AnalyzedImage,
@@ -43,6 +43,7 @@ from cadnode.core.ports import (
     MammogramReader,
     OutgoingObject,
     OutputBuilder,
+    PeerCheck,
     ResultFiles,
     Sender,
 )
@@ -111,7 +112,9 @@ class Pipeline:
 
     def analyze(self, exam: Exam, pulse: Callable[[], None]) -> None:
         """Analyze what is new; close the exam if it is complete, else wait for more."""
-        images = [self._settle(exam, image, pulse) for image in exam.images]
+        images = list(exam.images)
+        if not _has_its_result(exam):
+            images = [self._settle(exam, image, pulse) for image in images]
         complete = completed_by(
             images, self._rules.exam, last_image_at=exam.last_image_at, now=self._clock()
         )
@@ -119,14 +122,15 @@ class Pipeline:
             quiet_ends = exam.last_image_at + timedelta(seconds=self._rules.exam.quiet_seconds)
             self._store.release_exam(exam, due_at=quiet_ends, now=self._clock())
             return
-        images = [self._settle_held(exam, image, images, pulse) for image in images]
+        if not _has_its_result(exam):
+            images = [self._settle_held(exam, image, images, pulse) for image in images]
         self._close(exam, images, complete)
 
     def report(self, exam: Exam, pulse: Callable[[], None]) -> None:
         """Build every result object, keep the files, and note what is due where."""
         # The objects name one model: what another one has read before an update is read again.
         images = [self._settle(exam, image, pulse) for image in exam.images]
-        predecessors = self._store.supersede(exam, now=self._clock())
+        predecessors = self._store.predecessors(exam)
         report = ExamReport(
             study_instance_uid=exam.study_instance_uid,
             revision=exam.revision,
@@ -152,13 +156,19 @@ class Pipeline:
         results = [
             self._files.keep_result(exam.study_instance_uid, result) for result in built if result
         ]
-        self._store.record_results(exam, results, self._rules.destinations, now=self._clock())
+        self._store.record_results(
+            exam,
+            results,
+            self._rules.destinations,
+            predecessors=report.predecessors,
+            now=self._clock(),
+        )
         log.info("reported", exam=exam.id, objects=len(results))
 
     # ---- delivery lane -------------------------------------------------------------------
 
-    def deliver(self, destination: str, deliveries: Sequence[Delivery]) -> None:
-        """Send the claimed objects over one association and write down each outcome."""
+    def deliver(self, destination: str, deliveries: Sequence[Delivery]) -> Sequence[SendOutcome]:
+        """Send the claimed objects over one association, write down each outcome, return them."""
         outcomes = self._send(
             self._senders[destination],
             [
@@ -172,6 +182,11 @@ class Pipeline:
         )
         for delivery, outcome in zip(deliveries, outcomes, strict=True):
             self._sent(delivery, outcome)
+        return outcomes
+
+    def probe(self, destination: str) -> PeerCheck:
+        """One C-ECHO: does the destination answer?"""
+        return self._senders[destination].check(())
 
     def not_sent(self, delivery: Delivery, detail: str) -> None:
         """Write down that sending one object ended in an error nobody planned for."""
@@ -245,16 +260,24 @@ class Pipeline:
     def _close(self, exam: Exam, images: Sequence[ExamImage], complete: CompletedBy) -> None:
         looked_at = [i for i in images if i.state in (ImageState.ANALYZED, ImageState.FAILED)]
         new = any(image.revision == exam.revision for image in looked_at)
-        if not looked_at:
+        problem = None
+        if _has_its_result(exam):
+            text = "closed without a result: images that were purged came back; their result stands"
+            to = ExamStatus.SKIPPED
+        elif not looked_at and exam.renews and self._store.predecessors(exam):
+            text = "nothing is left to read, but a result of other bytes was sent; a person decides"
+            to = ExamStatus.FAILED
+            problem = Problem(InstanceConflict.code, text)
+        elif not looked_at:
             text = "closed without a result: nothing in it that this node reads"
             to = ExamStatus.SKIPPED
-        elif exam.revision > 1 and not new:
+        elif exam.revision > 1 and not new and not exam.renews:
             text = "closed without a result: nothing new to read; the earlier revision stands"
             to = ExamStatus.SKIPPED
         else:
             text = f"closed: {complete}"
             to = ExamStatus.ANALYZED
-        self._store.move_exam(exam, to, text=text, now=self._clock())
+        self._store.move_exam(exam, to, text=text, problem=problem, now=self._clock())
         log.info("closed", exam=exam.id, status=to, images=len(images))
 
     def _give_up(self, exam: Exam) -> None:
@@ -353,6 +376,11 @@ class Pipeline:
 
     def _model(self) -> str:
         return model_label(self._classifier().spec)
+
+
+def _has_its_result(exam: Exam) -> bool:
+    """True when all there is came back, unchanged, after it was purged."""
+    return not exam.renews and all(image.returned for image in exam.images)
 
 
 def model_label(spec: ModelSpec) -> str:

@@ -6,6 +6,7 @@ dies simply stops renewing: the lease runs out and the same step runs again some
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from typing import Protocol
 
 import structlog
 
+from cadnode.core.breaker import BreakerRules, LineEvent, LineState, heard, needs_note
 from cadnode.core.errors import (
     CadnodeError,
     ImageUnreachable,
@@ -25,7 +27,7 @@ from cadnode.core.errors import (
 )
 from cadnode.core.jobs import Delivery, Exam, ExamStatus, Problem
 from cadnode.core.ports import ExamStore
-from cadnode.core.retry import RetryRules, backoff
+from cadnode.core.retry import RetryRules, SendOutcome, backoff
 from cadnode.pipeline import Pipeline
 
 log = structlog.get_logger(__name__)
@@ -35,6 +37,9 @@ UNFIT_PAUSE = timedelta(seconds=30)
 
 DELIVERIES_AT_ONCE = 32
 """Objects sent over one association at most, so that one lease covers them."""
+
+
+PROBE_TAKES = timedelta(seconds=30)
 
 
 class Interrupted(Exception):
@@ -141,7 +146,11 @@ class AnalysisLane:
 
 
 class DeliveryLane:
-    """Claims what is due at one destination and sends it; one lane per destination."""
+    """Claims what is due at one destination and sends it; one lane per destination.
+
+    While the destination does not answer its line is open (core/breaker.py): nothing is claimed,
+    and one probe at a time asks whether it is back.
+    """
 
     def __init__(
         self,
@@ -152,8 +161,14 @@ class DeliveryLane:
         owner: str,
         lease: timedelta,
         clock: Callable[[], datetime],
+        retry: RetryRules | None = None,
+        breaker: BreakerRules | None = None,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
         self.name = f"delivery to {destination}"
+        self._patience = (retry or RetryRules()).give_up_after
+        self._breaker = breaker or BreakerRules()
+        self._jitter = jitter
         self._destination = destination
         self._store = store
         self._pipeline = pipeline
@@ -163,7 +178,10 @@ class DeliveryLane:
         self._holding: Sequence[Delivery] = ()
 
     def run_once(self) -> bool:
-        """Send what is due."""
+        """Send what is due, or ask a destination that did not answer whether it is back."""
+        line = self._store.line(self._destination)
+        if line.state is LineState.OPEN:
+            return self._probe()
         deliveries = self._store.claim_deliveries(
             self._destination,
             self._owner,
@@ -176,30 +194,63 @@ class DeliveryLane:
         self._holding = deliveries
         renew = _Renewal(lambda: self._renew(deliveries), self._lease)
         with renew.running():
-            self._deliver(deliveries)
+            outcomes = self._deliver(deliveries)
         self._holding = ()
+        event = heard(outcomes)
+        if event is not None and needs_note(line, event):
+            self._note(event, _trouble(outcomes))
         return True
 
     def hand_back(self) -> None:
         """Give up what is being sent, for another process to send at once: this one ends now."""
         self._store.release_deliveries(self._holding, now=self._clock())
 
-    def _deliver(self, deliveries: Sequence[Delivery]) -> None:
+    def _probe(self) -> bool:
+        # Longer than a probe can take: another process must not ask meanwhile.
+        hold = 2 * self._lease + PROBE_TAKES
+        if not self._store.hold_probe(self._destination, now=self._clock(), lease=hold):
+            return False
+        answer = self._pipeline.probe(self._destination)
+        event = LineEvent.ECHOED if answer.reachable else LineEvent.SILENT
+        self._note(event, answer.detail)
+        return True
+
+    def _note(self, event: LineEvent, error: str) -> None:
+        line = self._store.note_line(
+            self._destination,
+            event,
+            error=error,
+            jitter=self._jitter(),
+            rules=self._breaker,
+            give_up_after=self._patience,
+            now=self._clock(),
+        )
+        write = log.warning if line.state is LineState.OPEN else log.info
+        write("line", destination=self._destination, state=line.state, heard=event, detail=error)
+
+    def _deliver(self, deliveries: Sequence[Delivery]) -> Sequence[SendOutcome]:
         try:
-            self._pipeline.deliver(self._destination, deliveries)
+            return self._pipeline.deliver(self._destination, deliveries)
         except CadnodeError:
             raise
         except Exception as error:
             log.error("sending broke off", lane=self.name, detail=unexpected(error))
             if len(deliveries) == 1:
                 self._pipeline.not_sent(deliveries[0], unexpected(error))
-                return
+                return ()
             # One object must not hold up the others: find it by sending one by one.
-            for delivery in deliveries:
-                self._deliver([delivery])
+            return [outcome for delivery in deliveries for outcome in self._deliver([delivery])]
 
     def _renew(self, deliveries: Sequence[Delivery]) -> None:
         self._store.renew_deliveries(deliveries, now=self._clock(), lease=self._lease)
+
+
+def _trouble(outcomes: Sequence[SendOutcome]) -> str:
+    """The first thing that went wrong; empty when the destination answered."""
+    if heard(outcomes) is LineEvent.ANSWERED:
+        return ""
+    first = outcomes[0]
+    return f"{first.cause} ({first.detail})" if first.detail else str(first.cause)
 
 
 class _Renewal:

@@ -49,6 +49,7 @@ class Analysis(StorePart):
                 last_image_at=row.last_image_at,
                 analyzed_at=row.analyzed_at,
                 images=study_images(connection, row.study_instance_uid, row.revision),
+                renews=row.renews,
             )
 
     def renew_exam(self, exam: Exam, *, now: datetime, lease: timedelta) -> None:
@@ -136,7 +137,7 @@ class Analysis(StorePart):
                 .where(jobs.c.id == exam.id)
                 .values(
                     # An image that arrived since the claim has made the exam due by itself.
-                    due_at=due_at if before.image_count == _images_seen(exam) else before.due_at,
+                    due_at=before.due_at if _has_grown(connection, exam) else due_at,
                     lease_owner=None,
                     lease_until=None,
                     tries=0 if innocent else jobs.c.tries,
@@ -170,8 +171,8 @@ class Analysis(StorePart):
         """See ExamStore.move_exam."""
         check_move(exam.id, exam.status, to)
         with self._database.write() as connection:
-            row = held_row(connection, exam)
-            if to in _CLOSING and row.image_count != _images_seen(exam):
+            held_row(connection, exam)
+            if to in _CLOSING and _has_grown(connection, exam):
                 raise StaleExam(f"an image arrived while exam {exam.id} was being closed")
             connection.execute(
                 update(jobs)
@@ -223,8 +224,13 @@ def _claim(connection: Connection, owner: str, now: datetime, until: datetime) -
     ).one_or_none()
 
 
-def _images_seen(exam: Exam) -> int:
-    return sum(image.revision == exam.revision for image in exam.images)
+def _has_grown(connection: Connection, exam: Exam) -> bool:
+    """True when an image came since the claim, or other bytes of one."""
+    there = connection.execute(
+        select(images.c.id, images.c.sha256).where(images.c.job_id == exam.id)
+    ).all()
+    seen = {(image.id, image.sha256) for image in exam.images if image.revision == exam.revision}
+    return {(row.id, row.sha256) for row in there} != seen
 
 
 def _image_row(connection: Connection, exam: Exam, image_id: int) -> AnyRow:
@@ -239,6 +245,9 @@ def _image_row(connection: Connection, exam: Exam, image_id: int) -> AnyRow:
     ).one_or_none()
     if row is None:
         raise NotFound(f"there is no image {image_id} in exam {exam.id}")
+    claimed = next((image for image in exam.images if image.id == image_id), None)
+    if claimed is not None and claimed.sha256 != row.sha256:
+        raise StaleExam(f"other bytes of image {image_id} arrived while exam {exam.id} was read")
     return row
 
 

@@ -11,7 +11,8 @@ from cadnode.core.errors import LeaseLost, NotFound
 from cadnode.core.jobs import Delivery, DeliveryStatus
 from cadnode.core.retry import Decision, SendOutcome, Verdict
 from cadnode.storage.database import StorePart
-from cadnode.storage.reporting import settle
+from cadnode.storage.proofs import wanted_from
+from cadnode.storage.reporting import settle, withdraw_superseded
 from cadnode.storage.rows import AnyRow, free_delivery, job_row, log_event, stored_result
 from cadnode.storage.tables import UtcDateTime, deliveries, results
 
@@ -20,6 +21,8 @@ _ENDED = {
     Verdict.RETRY: ("delivery-retry", "will be sent to {} again"),
     Verdict.GIVE_UP: ("delivery-failed", "could not be sent to {}"),
 }
+
+_WITHDRAWN = "was superseded while it was being sent to {} and is not sent again"
 
 
 class Delivering(StorePart):
@@ -42,6 +45,7 @@ class Delivering(StorePart):
             .with_for_update(skip_locked=True)
         )
         with self._database.write() as connection:
+            withdraw_superseded(connection, due, now)
             claimed = connection.execute(
                 update(deliveries)
                 .where(deliveries.c.id.in_(chosen), due)
@@ -78,13 +82,22 @@ class Delivering(StorePart):
     def renew_deliveries(
         self, deliveries: Sequence[Delivery], *, now: datetime, lease: timedelta
     ) -> None:
-        """See ExamStore.renew_deliveries. All or none: one lost lease raises LeaseLost."""
+        """See ExamStore.renew_deliveries."""
         with self._database.write() as connection:
+            held = 0
             for delivery in deliveries:
-                _change_held(connection, delivery, {"lease_until": now + lease})
+                held += _change_if_held(connection, delivery, {"lease_until": now + lease})
+        if deliveries and not held:
+            raise LeaseLost(f"{deliveries[0].owner} no longer holds any of its deliveries")
 
     def record_delivery(
-        self, delivery: Delivery, outcome: SendOutcome, decision: Decision, *, now: datetime
+        self,
+        delivery: Delivery,
+        outcome: SendOutcome,
+        decision: Decision,
+        *,
+        proof_due_at: datetime | None = None,
+        now: datetime,
     ) -> None:
         """See ExamStore.record_delivery.
 
@@ -93,10 +106,19 @@ class Delivering(StorePart):
         with self._database.write() as connection:
             job = job_row(connection, delivery.exam_id)
             before = _held(connection, delivery)
-            _change_held(connection, delivery, _outcome_values(before, outcome, decision, now))
+            connection.execute(
+                update(deliveries)
+                .where(deliveries.c.id == delivery.id)
+                .values(
+                    _outcome_values(job, outcome, decision, now)
+                    | (wanted_from(proof_due_at) if decision.verdict is Verdict.DONE else {})
+                )
+            )
             first_of_its_kind = before.error_text != decision.text
-            if decision.verdict is not Verdict.RETRY or first_of_its_kind:
-                _log_outcome(connection, delivery, decision, now)
+            if _is_withdrawn(job, decision):
+                _log(connection, delivery, decision, now, "withdrawn", _WITHDRAWN)
+            elif decision.verdict is not Verdict.RETRY or first_of_its_kind:
+                _log(connection, delivery, decision, now, *_ENDED[decision.verdict])
             settle(
                 connection,
                 job,
@@ -135,28 +157,25 @@ def _held(connection: Connection, delivery: Delivery) -> AnyRow:
     raise LeaseLost(f"{delivery.owner} no longer holds delivery {delivery.id}")
 
 
-def _change_held(connection: Connection, delivery: Delivery, values: dict[str, object]) -> None:
-    _held(connection, delivery)
-    connection.execute(update(deliveries).where(deliveries.c.id == delivery.id).values(**values))
+def _change_if_held(connection: Connection, delivery: Delivery, values: dict[str, object]) -> int:
+    changed = connection.execute(update(deliveries).where(_is_held(delivery)).values(**values))
+    return changed.rowcount
 
 
 def _hand_back(connection: Connection, delivery: Delivery, now: datetime) -> None:
-    connection.execute(
-        update(deliveries)
-        .where(_is_held(delivery))
-        .values(
-            due_at=now,
-            lease_owner=None,
-            lease_until=None,
-            tries=deliveries.c.tries - 1,
-            attempts=deliveries.c.attempts - 1,
-            first_try_at=case((deliveries.c.tries == 1, None), else_=deliveries.c.first_try_at),
-        )
-    )
+    untried: dict[str, object] = {
+        "due_at": now,
+        "lease_owner": None,
+        "lease_until": None,
+        "tries": deliveries.c.tries - 1,
+        "attempts": deliveries.c.attempts - 1,
+        "first_try_at": case((deliveries.c.tries == 1, None), else_=deliveries.c.first_try_at),
+    }
+    _change_if_held(connection, delivery, untried)
 
 
 def _outcome_values(
-    before: AnyRow, outcome: SendOutcome, decision: Decision, now: datetime
+    job: AnyRow, outcome: SendOutcome, decision: Decision, now: datetime
 ) -> dict[str, object]:
     common: dict[str, object] = {
         "lease_owner": None,
@@ -165,6 +184,8 @@ def _outcome_values(
         "error_code": decision.code,
         "error_text": None if decision.verdict is Verdict.DONE else decision.text,
     }
+    if _is_withdrawn(job, decision):
+        return common | {"status": DeliveryStatus.SUPERSEDED}
     match decision.verdict:
         case Verdict.DONE:
             return common | {"status": DeliveryStatus.DELIVERED, "delivered_at": now}
@@ -174,19 +195,26 @@ def _outcome_values(
             return common | {"status": DeliveryStatus.FAILED}
 
 
-def _log_outcome(
-    connection: Connection, delivery: Delivery, decision: Decision, now: datetime
+def _is_withdrawn(job: AnyRow, decision: Decision) -> bool:
+    return job.superseded_by is not None and decision.verdict is not Verdict.DONE
+
+
+def _log(
+    connection: Connection,
+    delivery: Delivery,
+    decision: Decision,
+    now: datetime,
+    kind: str,
+    happened: str,
 ) -> None:
-    kind, happened = _ENDED[decision.verdict]
     uid, where = delivery.result.sop_instance_uid, delivery.destination
-    text = f"Result object {uid} {happened.format(where)}: {decision.text}."
     log_event(
         connection,
         job_id=delivery.exam_id,
-        subject_uid=delivery.result.sop_instance_uid,
+        subject_uid=uid,
         at=now,
         kind=kind,
         code=decision.code,
-        text=text,
+        text=f"Result object {uid} {happened.format(where)}: {decision.text}.",
         actor=delivery.owner,
     )

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from cadnode.storage.analysis import Analysis
+from cadnode.storage.committing import Committing
 from cadnode.storage.delivery import Delivering
+from cadnode.storage.lines import Lines
 from cadnode.storage.persons import Persons
+from cadnode.storage.proving import Proving
 from cadnode.storage.receiving import Receiving
+from cadnode.storage.renewal import Renewal
 from cadnode.storage.reporting import Reporting
 
 
-class SqlExamStore(Receiving, Analysis, Reporting, Delivering, Persons):
+class SqlExamStore(
+    Receiving, Analysis, Reporting, Delivering, Proving, Committing, Lines, Renewal, Persons
+):
     """The ExamStore (see `core.ports`) on a SQL database.
 
     Safe to share between threads. Every call may raise DatabaseUnavailable; then nothing has

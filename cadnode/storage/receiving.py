@@ -9,10 +9,11 @@ from sqlalchemy.exc import IntegrityError
 
 from cadnode.core.errors import DatabaseUnavailable, InstanceConflict
 from cadnode.core.exam import ImageState
-from cadnode.core.jobs import Acceptance, ExamStatus, NewImage
+from cadnode.core.jobs import Acceptance, DeliveryStatus, ExamStatus, NewImage
 from cadnode.storage.database import StorePart
+from cadnode.storage.reporting import supersede_unreported
 from cadnode.storage.rows import AnyRow, log_event
-from cadnode.storage.tables import findings, images, jobs
+from cadnode.storage.tables import deliveries, findings, images, jobs, replaced_images
 
 _ACTOR = "receiver"
 
@@ -41,35 +42,145 @@ class Receiving(StorePart):
 
 def _accept(connection: Connection, image: NewImage, now: datetime) -> Acceptance:
     kept = connection.execute(
-        select(images, jobs.c.status.label("exam_status"))
+        select(
+            images,
+            jobs.c.status.label("exam_status"),
+            jobs.c.study_instance_uid,
+        )
         .join(jobs, jobs.c.id == images.c.job_id)
         .where(images.c.sop_instance_uid == image.sop_instance_uid)
     ).one_or_none()
-    if kept is not None and not _is_back(kept, image):
-        return _compare(connection, kept, image, now)
-    exam = _open_exam(connection, image, now) or _new_exam(connection, image, now)
-    values = _values(exam, image, now)
     if kept is None:
-        connection.execute(insert(images).values(values))
-    else:
-        connection.execute(delete(findings).where(findings.c.image_id == kept.id))
-        connection.execute(update(images).where(images.c.id == kept.id).values(values))
-    log_event(
-        connection,
-        job_id=exam.id,
-        subject_uid=image.sop_instance_uid,
-        at=now,
-        kind="image-received",
-        text=f"Image {image.sop_instance_uid} was received from {image.calling_ae} and kept.",
-        actor=_ACTOR,
-    )
+        exam = _open_exam(connection, image, now) or _new_exam(connection, image, now)
+        connection.execute(insert(images).values(_values(exam, image, now)))
+        _log(connection, exam.id, image, now, "image-received", "was received from {} and kept")
+        return Acceptance.NEW
+    purged = kept.exam_status == ExamStatus.PURGED
+    if kept.study_instance_uid != image.study_instance_uid:
+        return _refuse(connection, kept, image, now)
+    if kept.sha256 != image.sha256:
+        return _replace(connection, kept, image, now)
+    if not purged:
+        happened = "came again from {} with the same bytes; nothing changed"
+        _log(connection, kept.job_id, image, now, "image-received-again", happened)
+        return Acceptance.SAME
+    # The answer "the same" would leave the file that has just been kept without an exam.
+    returned = _was_delivered(connection, image.study_instance_uid)
+    exam = _take_over(connection, kept, image, now, returned=returned)
+    happened = "came again from {} after it was purged, with the same bytes"
+    _log(connection, exam.id, image, now, "image-returned", happened)
     return Acceptance.NEW
 
 
-def _is_back(kept: AnyRow, image: NewImage) -> bool:
-    """The same bytes after their retention time: the answer "the same" would keep them unread,
-    and for ever."""
-    return bool(kept.exam_status == ExamStatus.PURGED and kept.sha256 == image.sha256)
+def _replace(connection: Connection, kept: AnyRow, image: NewImage, now: datetime) -> Acceptance:
+    if kept.exam_status != ExamStatus.PURGED:
+        connection.execute(
+            insert(replaced_images).values(
+                job_id=kept.job_id,
+                sop_instance_uid=kept.sop_instance_uid,
+                path=kept.path,
+                size=kept.size,
+                sha256=kept.sha256,
+                calling_ae=kept.calling_ae,
+                received_at=kept.received_at,
+                replaced_at=now,
+            )
+        )
+    # Bytes that were replaced before and come back are in use again.
+    connection.execute(delete(replaced_images).where(replaced_images.c.path == image.path))
+    exam = _take_over(connection, kept, image, now)
+    connection.execute(update(jobs).where(jobs.c.id == exam.id).values(renews=True))
+    happened = f"came again from {{}} with other bytes: revision {exam.revision} reads the new ones"
+    for job_id in sorted({kept.job_id, exam.id}):
+        _log(connection, job_id, image, now, "image-replaced", happened, code=InstanceConflict.code)
+    _end_unreported(connection, exam, now)
+    return Acceptance.CHANGED
+
+
+def _take_over(
+    connection: Connection,
+    kept: AnyRow,
+    image: NewImage,
+    now: datetime,
+    *,
+    returned: bool = False,
+) -> AnyRow:
+    """Make the row of an image kept before one of the open exam, as if it had just come."""
+    # It leaves its exam first, so that an exam that keeps it counts it once.
+    connection.execute(
+        update(jobs).where(jobs.c.id == kept.job_id).values(image_count=jobs.c.image_count - 1)
+    )
+    exam = _open_exam(connection, image, now) or _new_exam(connection, image, now)
+    connection.execute(delete(findings).where(findings.c.image_id == kept.id))
+    values = _values(exam, image, now) | {"returned": returned}
+    connection.execute(update(images).where(images.c.id == kept.id).values(values))
+    return exam
+
+
+def _end_unreported(connection: Connection, exam: AnyRow, now: datetime) -> None:
+    """A closed exam not yet reported would report bytes that are no longer there."""
+    closed = connection.execute(
+        select(jobs)
+        .where(
+            jobs.c.study_instance_uid == exam.study_instance_uid,
+            jobs.c.status == ExamStatus.ANALYZED,
+        )
+        .order_by(jobs.c.revision.desc())
+        .with_for_update()
+    ).all()
+    for row in closed:
+        supersede_unreported(
+            connection, row, by=exam.id, revision=exam.revision, at=now, actor=_ACTOR
+        )
+
+
+def _was_delivered(connection: Connection, study_instance_uid: str) -> bool:
+    statement = (
+        select(deliveries.c.id)
+        .join(jobs, jobs.c.id == deliveries.c.job_id)
+        .where(
+            jobs.c.study_instance_uid == study_instance_uid,
+            deliveries.c.status == DeliveryStatus.DELIVERED,
+        )
+        .limit(1)
+    )
+    return connection.execute(statement).first() is not None
+
+
+def _refuse(connection: Connection, kept: AnyRow, image: NewImage, now: datetime) -> Acceptance:
+    happened = "came again from {} in another study; refused"
+    _log(
+        connection,
+        kept.job_id,
+        image,
+        now,
+        "image-conflict",
+        happened,
+        code=InstanceConflict.code,
+    )
+    return Acceptance.CONFLICT
+
+
+def _log(
+    connection: Connection,
+    job_id: int,
+    image: NewImage,
+    now: datetime,
+    kind: str,
+    happened: str,
+    *,
+    code: str | None = None,
+) -> None:
+    log_event(
+        connection,
+        job_id=job_id,
+        subject_uid=image.sop_instance_uid,
+        at=now,
+        kind=kind,
+        code=code,
+        text=f"Image {image.sop_instance_uid} {happened.format(image.calling_ae)}.",
+        actor=_ACTOR,
+    )
 
 
 def _values(exam: AnyRow, image: NewImage, now: datetime) -> dict[str, object]:
@@ -97,25 +208,8 @@ def _values(exam: AnyRow, image: NewImage, now: datetime) -> dict[str, object]:
         "columns": None,
         "model": None,
         "analyzed_at": None,
+        "returned": False,
     }
-
-
-def _compare(connection: Connection, kept: AnyRow, image: NewImage, now: datetime) -> Acceptance:
-    same = kept.sha256 == image.sha256
-    log_event(
-        connection,
-        job_id=kept.job_id,
-        subject_uid=image.sop_instance_uid,
-        at=now,
-        kind="image-received-again" if same else "image-conflict",
-        code=None if same else InstanceConflict.code,
-        text=(
-            f"Image {image.sop_instance_uid} came again from {image.calling_ae} "
-            + ("with the same bytes; nothing changed." if same else "with other bytes; refused.")
-        ),
-        actor=_ACTOR,
-    )
-    return Acceptance.SAME if same else Acceptance.CONFLICT
 
 
 def _open_exam(connection: Connection, image: NewImage, now: datetime) -> AnyRow | None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from cadnode.core.errors import IllegalMove
+from cadnode.core.errors import IllegalMove, StaleExam
 from cadnode.core.exam import DocumentReference
 from cadnode.core.jobs import (
     ANALYSIS_LANE,
@@ -19,43 +19,28 @@ from cadnode.core.jobs import (
     status_after_deliveries,
 )
 from cadnode.storage.database import StorePart
+from cadnode.storage.proofs import settle_proofs
 from cadnode.storage.rows import AnyRow, check_move, free_delivery, held_row, log_event
 from cadnode.storage.tables import deliveries, jobs, results
+
+_REPORTED_ONCE = frozenset(
+    {
+        ExamStatus.REPORTED,
+        ExamStatus.FAILED,
+        ExamStatus.DELIVERED,
+        ExamStatus.COMMITTED,
+        ExamStatus.PURGED,
+    }
+)
 
 
 class Reporting(StorePart):
     """The part of the exam store that writes down results and withdraws superseded ones."""
 
-    def supersede(self, exam: Exam, *, now: datetime) -> Sequence[DocumentReference]:
-        """See ExamStore.supersede.
-
-        Deliveries never claimed are withdrawn; an earlier revision not yet reported ends as
-        cancelled. What is returned comes from the newest earlier revision that sent anything.
-        """
-        with self._database.write() as connection:
-            held_row(connection, exam)
-            earlier = connection.execute(
-                select(jobs)
-                .where(
-                    jobs.c.study_instance_uid == exam.study_instance_uid,
-                    jobs.c.revision < exam.revision,
-                )
-                .order_by(jobs.c.revision.desc())
-                .with_for_update()
-            ).all()
-            for row in earlier:
-                if row.status in ANALYSIS_LANE:
-                    _cancel_unreported(connection, row, exam, now)
-                elif row.status == ExamStatus.REPORTED:
-                    _withdraw_unsent(connection, row, exam, now)
-                connection.execute(
-                    update(jobs).where(jobs.c.id == row.id).values(superseded_by=exam.id)
-                )
-            for row in earlier:
-                sent = _sent(connection, row)
-                if sent:
-                    return sent
-            return ()
+    def predecessors(self, exam: Exam) -> Sequence[DocumentReference]:
+        """See ExamStore.predecessors."""
+        with self._database.read() as connection:
+            return _predecessors(connection, exam)
 
     def record_results(
         self,
@@ -63,6 +48,7 @@ class Reporting(StorePart):
         results: Sequence[StoredResult],
         destinations: Mapping[str, Sequence[str]],
         *,
+        predecessors: Sequence[DocumentReference] = (),
         now: datetime,
     ) -> None:
         """See ExamStore.record_results."""
@@ -70,6 +56,9 @@ class Reporting(StorePart):
         try:
             with self._database.write() as connection:
                 held_row(connection, exam)
+                if tuple(predecessors) != _predecessors(connection, exam):
+                    raise StaleExam(f"an earlier revision of exam {exam.id} was sent meanwhile")
+                _supersede_earlier(connection, exam, now)
                 due = _insert_results(connection, exam, results, destinations, now)
                 _report(connection, exam, len(results), due, now)
         except IntegrityError as error:
@@ -79,15 +68,17 @@ class Reporting(StorePart):
 def settle(connection: Connection, job: AnyRow, *, at: datetime, why: str, actor: str) -> None:
     """Move a reported exam on when none of its deliveries is pending any more.
 
-    `job` is its row, locked; `why` ends the sentence of the event.
+    Also one that failed in delivery, when what failed is not wanted any more. `job` is its row,
+    locked; `why` ends the sentence of the event.
     """
-    if job.status != ExamStatus.REPORTED:
+    failed_sending = job.status == ExamStatus.FAILED and job.failed_from == ExamStatus.REPORTED
+    if job.status != ExamStatus.REPORTED and not failed_sending:
         return
     rows = connection.execute(
         select(deliveries).where(deliveries.c.job_id == job.id).order_by(deliveries.c.id)
     ).all()
     to = status_after_deliveries(DeliveryStatus(row.status) for row in rows)
-    if to is None:
+    if to is None or to == job.status:
         return
     failed = next((row for row in rows if row.status == DeliveryStatus.FAILED), None)
     connection.execute(
@@ -112,56 +103,125 @@ def settle(connection: Connection, job: AnyRow, *, at: datetime, why: str, actor
         text=f"The exam is {to}: {why}.",
         actor=actor,
     )
+    settle_proofs(connection, job.id, at=at, actor=actor)
 
 
-def _cancel_unreported(connection: Connection, row: AnyRow, exam: Exam, now: datetime) -> None:
+def supersede_unreported(
+    connection: Connection, row: AnyRow, *, by: int, revision: int, at: datetime, actor: str
+) -> None:
+    """End an exam that was not reported: exam `by`, of a newer `revision`, has its images."""
     connection.execute(
         update(jobs)
         .where(jobs.c.id == row.id)
         .values(
-            status=ExamStatus.CANCELLED,
-            finished_at=now,
+            status=ExamStatus.SUPERSEDED,
+            finished_at=at,
             lease_owner=None,
             lease_until=None,
+            failed_from=None,
+            superseded_by=by,
         )
     )
     log_event(
         connection,
         job_id=row.id,
-        at=now,
-        kind=ExamStatus.CANCELLED,
-        text=f"The exam was superseded by revision {exam.revision} before it was reported.",
-        actor=exam.owner,
+        at=at,
+        kind=ExamStatus.SUPERSEDED,
+        text=f"The exam was superseded by revision {revision} before it was reported.",
+        actor=actor,
     )
 
 
-def _withdraw_unsent(connection: Connection, row: AnyRow, exam: Exam, now: datetime) -> None:
+def withdraw_superseded(connection: Connection, which: ColumnElement[bool], now: datetime) -> None:
+    """Withdraw what was on its way when a newer revision was reported, and came back unsent."""
+    superseded = (
+        select(jobs)
+        .where(
+            jobs.c.superseded_by.is_not(None),
+            jobs.c.id.in_(select(deliveries.c.job_id).where(which)),
+        )
+        .order_by(jobs.c.id)
+        .with_for_update()
+    )
+    for job in connection.execute(superseded).all():
+        withdraw(connection, job, which, at=now, actor="delivery")
+
+
+def withdraw(
+    connection: Connection, job: AnyRow, which: ColumnElement[bool], *, at: datetime, actor: str
+) -> None:
+    """Withdraw those deliveries of a superseded exam, and move it on when none is left."""
     withdrawn = connection.execute(
         update(deliveries)
-        .where(deliveries.c.job_id == row.id, deliveries.c.attempts == 0, free_delivery(now))
-        .values(status=DeliveryStatus.SUPERSEDED)
+        .where(deliveries.c.job_id == job.id, which)
+        .values(status=DeliveryStatus.SUPERSEDED, lease_owner=None, lease_until=None)
         .returning(deliveries.c.id)
     ).all()
     if not withdrawn:
         return
     log_event(
         connection,
-        job_id=row.id,
-        at=now,
-        kind="superseded",
+        job_id=job.id,
+        at=at,
+        kind="withdrawn",
         text=(
-            f"Deliveries not yet begun ({len(withdrawn)}) were withdrawn: "
-            f"superseded by revision {exam.revision}."
+            f"Deliveries not done ({len(withdrawn)}) were withdrawn: "
+            "a newer revision of the exam is reported."
         ),
-        actor=exam.owner,
+        actor=actor,
     )
     settle(
         connection,
-        row,
-        at=now,
-        why=f"nothing is left to send, superseded by revision {exam.revision}",
-        actor=exam.owner,
+        job,
+        at=at,
+        why="nothing is left to send, a newer revision takes its place",
+        actor=actor,
     )
+
+
+def _supersede_earlier(connection: Connection, exam: Exam, now: datetime) -> None:
+    for row in _earlier(connection, exam):
+        unreported = row.status in ANALYSIS_LANE or (
+            row.status == ExamStatus.FAILED and row.failed_from in ANALYSIS_LANE
+        )
+        if unreported:
+            supersede_unreported(
+                connection, row, by=exam.id, revision=exam.revision, at=now, actor=exam.owner
+            )
+            continue
+        if row.superseded_by is None and row.status in _REPORTED_ONCE:
+            log_event(
+                connection,
+                job_id=row.id,
+                at=now,
+                kind="results-superseded",
+                text=f"Its results are superseded by those of revision {exam.revision}.",
+                actor=exam.owner,
+            )
+        connection.execute(update(jobs).where(jobs.c.id == row.id).values(superseded_by=exam.id))
+        # What is on its way goes on: it may be stored by now.
+        idle = or_(free_delivery(now), deliveries.c.status == DeliveryStatus.FAILED)
+        withdraw(connection, row, idle, at=now, actor=exam.owner)
+
+
+def _earlier(connection: Connection, exam: Exam) -> Sequence[AnyRow]:
+    return connection.execute(
+        select(jobs)
+        .where(
+            jobs.c.study_instance_uid == exam.study_instance_uid,
+            jobs.c.revision < exam.revision,
+        )
+        .order_by(jobs.c.revision.desc())
+        .with_for_update()
+    ).all()
+
+
+def _predecessors(connection: Connection, exam: Exam) -> tuple[DocumentReference, ...]:
+    for row in _earlier(connection, exam):
+        sent = _sent(connection, row)
+        if sent:
+            return sent
+    return ()
 
 
 def _sent(connection: Connection, row: AnyRow) -> tuple[DocumentReference, ...]:

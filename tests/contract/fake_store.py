@@ -494,8 +494,9 @@ class FakeExamStore:
     def reanalyze(self, exam_id: int, *, by: str, now: datetime) -> int:
         study = self._job(exam_id).study
         revisions = [job for job in self.jobs.values() if job.study == study]
-        if any(job.status in ANALYSIS_LANE for job in revisions):
-            raise IllegalMove("a revision is being worked on")
+        for job in revisions:
+            if job.status in ANALYSIS_LANE:
+                raise IllegalMove(f"revision {job.revision} is being worked on")
         of_study = [image for image in self.images.values() if image.job.study == study]
         purged = any(image.job.status is ExamStatus.PURGED for image in of_study)
         if purged or not of_study:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import cache, partial
@@ -13,9 +14,10 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from cadnode.core.breaker import BreakerRules, LineEvent
 from cadnode.core.errors import StoreError
 from cadnode.core.exam import ImageState
-from cadnode.core.jobs import Delivery, Exam, ExamStatus, Problem
+from cadnode.core.jobs import Acceptance, Delivery, Exam, ExamStatus, Problem
 from cadnode.core.ports import ExamStore
 from cadnode.core.reasons import Reason
 from cadnode.storage.database import Database, upgrade
@@ -28,6 +30,7 @@ from tests.contract.test_exam_store import (
     LEASE,
     SECOND,
     T0,
+    current_sets,
     new_image,
     result,
     retry_at,
@@ -51,10 +54,10 @@ def _close(store: ExamStore, exam: Exam, now: datetime) -> None:
     store.move_exam(exam, ExamStatus.ANALYZED, text="Closed.", now=now)
 
 
-def _supersede_and_report(store: ExamStore, exam: Exam, to: str, now: datetime) -> object:
-    named = store.supersede(exam, now=now)
-    built = result(exam.id)
-    store.record_results(exam, [built], {name: [built.kind] for name in to}, now=now)
+def _report(store: ExamStore, exam: Exam, to: str, now: datetime) -> object:
+    named, built = store.predecessors(exam), result(exam.id)
+    destinations = {name: [built.kind] for name in to}
+    store.record_results(exam, [built], destinations, predecessors=named, now=now)
     return tuple(named)
 
 
@@ -70,6 +73,7 @@ class TwoStores(RuleBasedStateMachine):
         self.sql: ExamStore = SqlExamStore(self.database)
         self.memory: ExamStore = FakeExamStore()
         self.now = T0
+        self.acknowledged: set[tuple[str, str]] = set()
         self.exams: list[Exam] = []
         self.deliveries: list[Delivery] = []
 
@@ -93,13 +97,37 @@ class TwoStores(RuleBasedStateMachine):
         if hasattr(self, "database"):
             assert snapshot(self.sql) == snapshot(self.memory)
 
+    @invariant()
+    def no_study_has_two_current_sets(self) -> None:
+        if hasattr(self, "database"):
+            known = snapshot(self.sql)
+            current = set(current_sets(self.sql))
+            studies = [job[1] for job in known["jobs"] if job[0] in current]
+            assert len(studies) == len(set(studies))
+
+    @invariant()
+    def nothing_acknowledged_is_forgotten(self) -> None:
+        if hasattr(self, "database"):
+            tables = snapshot(self.sql)
+            study_of = {job[0]: job[1] for job in tables["jobs"]}
+            known = {(study_of[image[1]], image[2]) for image in tables["images"]}
+            assert self.acknowledged <= known
+            # No closed exam is without what it was closed with, and none waits unseen.
+            counts = Counter(image[1] for image in tables["images"])
+            assert {job[0]: job[-1] for job in tables["jobs"]} == {
+                job: counts[job] for job in study_of
+            }
+
     @rule(
         study=st.sampled_from(["1.1", "1.2"]),
         number=st.integers(1, 4),
         content=st.sampled_from("aaab"),
     )
     def accept(self, study: str, number: int, content: str) -> None:
-        self.both(lambda s: s.accept(new_image(number, study, content), now=self.now))
+        image = new_image(number, study, content)
+        answer = self.both(lambda s: s.accept(image, now=self.now))
+        if answer is not Acceptance.CONFLICT:
+            self.acknowledged.add((study, image.sop_instance_uid))
 
     @rule(seconds=st.sampled_from([1, 30, 60]))
     def time_goes_by(self, seconds: int) -> None:
@@ -155,8 +183,11 @@ class TwoStores(RuleBasedStateMachine):
         exam = self.pick_exam(data)
         built = [result(exam.id)]
         destinations = {name: [built[0].kind] for name in wanted}
-        self.both(lambda s: tuple(s.supersede(exam, now=self.now)))
-        self.both(lambda s: s.record_results(exam, built, destinations, now=self.now))
+        named = self.both(lambda s: tuple(s.predecessors(exam)))
+        assert isinstance(named, tuple)
+        self.both(
+            lambda s: s.record_results(exam, built, destinations, predecessors=named, now=self.now)
+        )
 
     @rule(wanted=st.sampled_from(["A", "AB"]))
     def analyze_and_report_what_is_due(self, wanted: str) -> None:
@@ -167,7 +198,7 @@ class TwoStores(RuleBasedStateMachine):
             if exam.status is ExamStatus.RECEIVING:
                 self.both(partial(_close, exam=exam, now=self.now))
             else:
-                self.both(partial(_supersede_and_report, exam=exam, to=wanted, now=self.now))
+                self.both(partial(_report, exam=exam, to=wanted, now=self.now))
 
     @rule(destination=st.sampled_from("AB"), owner=st.sampled_from(["s1", "s2"]))
     def claim_deliveries(self, destination: str, owner: str) -> None:
@@ -191,12 +222,39 @@ class TwoStores(RuleBasedStateMachine):
                 outcome = sent(delivery)
                 self.both(lambda s: s.record_delivery(delivery, outcome, decision, now=self.now))
 
-    @rule(exam_id=st.integers(1, 4), again=st.booleans())
-    def a_person_decides(self, exam_id: int, again: bool) -> None:
-        if again:
-            self.both(lambda s: s.retry(exam_id, by="anna", now=self.now))
-        else:
-            self.both(lambda s: s.cancel(exam_id, why="a test", by="anna", now=self.now))
+    @rule(
+        exam_id=st.integers(1, 4),
+        what=st.sampled_from(["retry", "retry", "reanalyze", "reanalyze", "cancel", "drop"]),
+    )
+    def a_person_decides(self, exam_id: int, what: str) -> None:
+        match what:
+            case "retry":
+                self.both(lambda s: s.retry(exam_id, by="anna", now=self.now))
+            case "reanalyze":
+                self.both(lambda s: s.reanalyze(exam_id, by="anna", now=self.now))
+            case "cancel":
+                self.both(lambda s: s.cancel(exam_id, why="a test", by="anna", now=self.now))
+            case "drop":
+                self.both(lambda s: s.drop_destination("B", why="a test", by="a", now=self.now))
+
+    @rule(destination=st.sampled_from("AB"), event=st.sampled_from(LineEvent))
+    def hear(self, destination: str, event: LineEvent) -> None:
+        self.both(
+            lambda s: s.note_line(
+                destination,
+                event,
+                error="no connection",
+                jitter=0.5,
+                rules=BreakerRules(),
+                give_up_after=90 * SECOND,
+                now=self.now,
+            )
+        )
+        self.both(lambda s: s.line(destination))
+
+    @rule(destination=st.sampled_from("AB"))
+    def probe(self, destination: str) -> None:
+        self.both(lambda s: s.hold_probe(destination, now=self.now, lease=LEASE))
 
     @rule()
     def purge(self) -> None:

@@ -181,11 +181,14 @@ def test_an_image_is_explained_with_its_reason_and_without_its_neighbours(
     ]
 
 
-def test_a_refused_conflict_is_part_of_the_story(store: SqlExamStore, records: ExamRecords):
+def test_bytes_that_changed_are_part_of_the_story(store: SqlExamStore, records: ExamRecords):
     store.accept(new_image(), now=T0)
     store.accept(new_image(content="b"), now=T0)
-    conflict = "Exam 1: Image 1.2.3.9.1 came again from MODALITY with other bytes; refused. [E202]"
-    assert conflict in texts(records, "1.2.3.9.1")
+    changed = (
+        "Exam 1: Image 1.2.3.9.1 came again from MODALITY with other bytes: "
+        "revision 1 reads the new ones. [E202]"
+    )
+    assert changed in texts(records, "1.2.3.9.1")
 
 
 def test_a_study_and_a_series_are_explained_through_all_their_images(

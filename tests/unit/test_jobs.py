@@ -81,7 +81,7 @@ class TestMoves:
 
     def test_a_failed_exam_goes_back_exactly_to_where_exams_fail(self):
         failing = {status for status in ExamStatus if S.FAILED in MOVES[status]}
-        assert MOVES[S.FAILED] - {S.CANCELLED} == failing
+        assert MOVES[S.FAILED] - {S.CANCELLED, S.SUPERSEDED} == failing
 
     def test_the_analysis_lane_holds_nothing_finished(self):
         assert not ANALYSIS_LANE & FINISHED
@@ -95,15 +95,21 @@ class TestDeliveries:
     def test_one_failure_fails_the_exam_when_all_have_ended(self):
         assert status_after_deliveries([D.DELIVERED, D.FAILED]) is S.FAILED
 
-    @pytest.mark.parametrize("ended", [[], [D.DELIVERED], [D.SUPERSEDED], [D.DELIVERED] * 3])
+    @pytest.mark.parametrize(
+        "ended", [[], [D.DELIVERED], [D.DELIVERED, D.SUPERSEDED], [D.DELIVERED, D.CANCELLED]]
+    )
     def test_without_a_failure_it_is_delivered(self, ended: list[DeliveryStatus]):
         assert status_after_deliveries(ended) is S.DELIVERED
+
+    def test_what_nobody_got_is_not_called_delivered(self):
+        assert status_after_deliveries([D.SUPERSEDED, D.CANCELLED]) is S.SUPERSEDED
+        assert status_after_deliveries([D.CANCELLED]) is S.CANCELLED
 
     @given(st.lists(st.sampled_from(DeliveryStatus)))
     def test_neither_order_nor_number_matters(self, statuses: list[DeliveryStatus]):
         expected = status_after_deliveries(statuses)
         assert status_after_deliveries(reversed(statuses * 2)) is expected
-        assert expected in (None, S.DELIVERED, S.FAILED)
+        assert expected in (None, S.DELIVERED, S.FAILED, S.SUPERSEDED, S.CANCELLED)
 
 
 RULES = ExamRules(frozenset({"RCC", "LCC", "RMLO", "LMLO"}), quiet_seconds=60)
@@ -259,9 +265,8 @@ class TestRetry:
     def test_other_failures_are_tried_again(self, status: int):
         assert verdict(SendCause.ANSWERED, status) == (Verdict.RETRY, "E601")
 
-    @pytest.mark.parametrize("cause", [SendCause.CONTEXT_REJECTED, SendCause.REJECTED_PERMANENTLY])
-    def test_a_rejection_for_good_is_final(self, cause: SendCause):
-        assert verdict(cause) == (Verdict.GIVE_UP, "E602")
+    def test_a_kind_of_object_that_is_not_accepted_is_not_sent_again(self):
+        assert verdict(SendCause.CONTEXT_REJECTED) == (Verdict.GIVE_UP, "E602")
 
     def test_a_result_file_that_is_gone_is_not_looked_for_again(self):
         assert verdict(SendCause.FILE_LOST) == (Verdict.GIVE_UP, "E703")
@@ -273,6 +278,7 @@ class TestRetry:
             SendCause.ABORTED,
             SendCause.NO_ANSWER,
             SendCause.REJECTED_FOR_NOW,
+            SendCause.REJECTED_PERMANENTLY,
         ],
     )
     def test_a_broken_line_is_tried_again_until_patience_ends(self, cause: SendCause):

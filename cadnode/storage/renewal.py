@@ -1,0 +1,81 @@
+"""The exam store for a person who wants an exam read again."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from cadnode.core.errors import IllegalMove
+from cadnode.core.exam import ImageState
+from cadnode.core.jobs import ANALYSIS_LANE, ExamStatus
+from cadnode.storage.database import StorePart
+from cadnode.storage.rows import AnyRow, job_row, log_event
+from cadnode.storage.tables import images, jobs
+
+
+class Renewal(StorePart):
+    """The part of the exam store that begins a revision without a new image."""
+
+    def reanalyze(self, exam_id: int, *, by: str, now: datetime) -> int:
+        """See ExamStore.reanalyze."""
+        with self._database.write() as connection:
+            study = job_row(connection, exam_id).study_instance_uid
+            newest = connection.execute(
+                select(jobs)
+                .where(jobs.c.study_instance_uid == study)
+                .order_by(jobs.c.revision.desc())
+                .with_for_update()
+            ).all()
+            _refuse(connection, newest)
+            exam = connection.execute(
+                insert(jobs)
+                .values(
+                    study_instance_uid=study,
+                    revision=newest[0].revision + 1,
+                    status=ExamStatus.RECEIVING,
+                    calling_ae=newest[0].calling_ae,
+                    image_count=0,
+                    created_at=now,
+                    # The quiet time of its images is over.
+                    last_image_at=newest[0].last_image_at,
+                    due_at=now,
+                    tries=0,
+                    renews=True,
+                )
+                .returning(jobs)
+            ).one()
+            connection.execute(
+                update(images)
+                .where(images.c.job_id.in_([row.id for row in newest]))
+                .values(state=ImageState.RECEIVED, tries=0, reason=None, detail="", intent=None)
+            )
+            log_event(
+                connection,
+                job_id=exam.id,
+                at=now,
+                kind="reanalyze",
+                text=f"Revision {exam.revision} was asked for: every image is read again.",
+                actor=by,
+            )
+            return int(exam.id)
+
+
+def _refuse(connection: Connection, revisions: list[AnyRow]) -> None:
+    busy = next((row for row in revisions if row.status in ANALYSIS_LANE), None)
+    if busy is not None:
+        raise IllegalMove(
+            f"revision {busy.revision} of the study is being worked on (exam {busy.id})"
+        )
+
+    def count(*which: ExamStatus) -> int:
+        of = [row.id for row in revisions if row.status in which]
+        statement = select(func.count()).select_from(images).where(images.c.job_id.in_(of))
+        return int(connection.execute(statement).scalar_one())
+
+    purged, known = count(ExamStatus.PURGED), count(*ExamStatus)
+    if purged or not known:
+        raise IllegalMove(
+            f"{purged} of the {known} images of exam {revisions[0].id} were purged: "
+            "have the study sent again first"
+        )
