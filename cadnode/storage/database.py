@@ -25,7 +25,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from cadnode.core.errors import DatabaseUnavailable
 from cadnode.storage.dialect import BUSY_SECONDS, WRITES, database_file, make_engine
 
-_MIGRATIONS = Path(__file__).parent / "migrations"
+MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 class Database:
@@ -33,7 +33,7 @@ class Database:
 
     def __init__(self, url: str) -> None:
         """Open lazily: nothing is read yet. Raises DatabaseUnavailable for a URL nobody knows."""
-        self._url = _parse(url)
+        self._url = parse_url(url)
         self._engine = _engine(self._url)
         self._writing_engine = self._engine.execution_options(**{WRITES: True})
         # SQLite has one writer at a time and lets the others poll; waiting here is fair and quick.
@@ -120,24 +120,36 @@ class StorePart:
 def upgrade(url: str) -> None:
     """Bring the database to the schema this program needs, making a SQLite file where none is.
 
-    All in one transaction; nothing happens to a database that is there already.
+    All in one transaction; nothing happens to a database that is there already. Raises
+    DatabaseUnavailable for one that a newer program has made.
     """
-    _make_file(_parse(url))
+    _make_file(parse_url(url))
     database = Database(url)
     try:
         with database.write() as connection:
-            config = Config()
-            config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-            config.set_main_option("path_separator", "os")
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            found = MigrationContext.configure(connection).get_current_revision()
+            if _is_newer(found):
+                raise DatabaseUnavailable(
+                    f"the database {database.name} has schema version {found}, which this program "
+                    f"does not know (it needs {wanted_version()}): upgrade the program"
+                )
+            command.upgrade(alembic_config(connection), "head")
     finally:
         database.close()
 
 
+def alembic_config(connection: Connection) -> Config:
+    """What Alembic needs to run the migrations over an open transaction."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    return config
+
+
 def schema_version(url: str) -> str | None:
     """The schema version of the database; None for an empty one."""
-    file = database_file(_parse(url))
+    file = database_file(parse_url(url))
     if file is not None and not file.exists():
         return None
     database = Database(url)
@@ -150,18 +162,19 @@ def schema_version(url: str) -> str | None:
 
 def wanted_version() -> str:
     """The schema version this program needs."""
-    head = ScriptDirectory(str(_MIGRATIONS)).get_current_head()
+    head = ScriptDirectory(str(MIGRATIONS)).get_current_head()
     if head is None:
         raise DatabaseUnavailable("the program was installed without its database migrations")
     return head
 
 
 def _is_newer(found: str | None) -> bool:
-    known = {script.revision for script in ScriptDirectory(str(_MIGRATIONS)).walk_revisions()}
+    known = {script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()}
     return found is not None and found not in known
 
 
-def _parse(url: str) -> URL:
+def parse_url(url: str) -> URL:
+    """The parts of a database URL. Raises DatabaseUnavailable for one that cannot be read."""
     try:
         return make_url(url)
     except ArgumentError as error:
