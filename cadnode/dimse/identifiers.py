@@ -27,7 +27,7 @@ _UID = re.compile(rb"[0-9]+(\.[0-9]+)*")
 """Leading zeros in a component break PS3.5 section 9.1 but are met in the field."""
 
 # What pydicom raises on bytes that are no data set; a deeply nested sequence ends in recursion.
-_UNPARSABLE = (
+UNPARSABLE = (
     OSError,
     EOFError,
     ValueError,
@@ -72,7 +72,7 @@ def read_identifiers(path: Path, data_set_offset: int, transfer_syntax_uid: str)
                 specific_tags=[BaseTag(tag) for tag in wanted],
             )
             values = {tag: data_set.get_item(tag) for tag in wanted}
-    except _UNPARSABLE as error:
+    except UNPARSABLE as error:
         raise UnreadableObject(f"the data set cannot be parsed: {type(error).__name__}") from error
     return Identifiers(
         _uid("SOP Class UID", values[_SOP_CLASS]),

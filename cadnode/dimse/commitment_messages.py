@@ -1,0 +1,157 @@
+"""The data sets of storage commitment (PS3.4 annex J.3): written, and read with suspicion."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from io import BytesIO
+
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+from pydicom.uid import UID
+from pynetdicom.dsutils import decode, encode
+from pynetdicom.presentation import PresentationContext, build_context
+
+from cadnode.core.commitment import CommitmentItem
+from cadnode.core.errors import UnreadableObject
+from cadnode.core.proof import PROCESSING_FAILURE, CommitmentReport
+from cadnode.dimse.contexts import UNCOMPRESSED_TRANSFER_SYNTAXES
+from cadnode.dimse.identifiers import UNPARSABLE
+
+STORAGE_COMMITMENT = "1.2.840.10008.1.20.1"
+"""Storage Commitment Push Model SOP Class."""
+
+PUSH_MODEL_INSTANCE = "1.2.840.10008.1.20.1.1"
+"""Its well-known SOP Instance UID."""
+
+REQUEST_COMMITMENT = 1
+"""Action Type ID (PS3.4 table J.3-1)."""
+
+ALL_COMMITTED = 1
+FAILURES_EXIST = 2
+"""Event Type IDs (PS3.4 table J.3-2)."""
+
+MOST_ITEMS = 20_000
+"""Objects of one transaction."""
+
+_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
+
+
+def commitment_context() -> PresentationContext:
+    """The presentation context, in the uncompressed transfer syntaxes."""
+    return build_context(STORAGE_COMMITMENT, list(UNCOMPRESSED_TRANSFER_SYNTAXES))
+
+
+def request_data_set(transaction_uid: str, items: Iterable[CommitmentItem]) -> Dataset:
+    """The Action Information of a request (PS3.4 table J.3-1)."""
+    data_set = Dataset()
+    data_set.TransactionUID = transaction_uid
+    data_set.ReferencedSOPSequence = Sequence(_reference(item) for item in items)
+    return data_set
+
+
+def report_data_set(items: Iterable[CommitmentItem], report: CommitmentReport) -> Dataset:
+    """The Event Information of a report (PS3.4 table J.3-2). Each object stands in it once."""
+    data_set = Dataset()
+    data_set.TransactionUID = report.transaction_uid
+    wanted = {item.sop_instance_uid: item for item in items}
+    committed = [_reference(wanted[uid]) for uid in report.committed]
+    if committed:
+        data_set.ReferencedSOPSequence = Sequence(committed)
+    failed = []
+    for uid, reason in report.failed.items():
+        reference = _reference(wanted[uid])
+        reference.FailureReason = reason
+        failed.append(reference)
+    if failed:
+        data_set.FailedSOPSequence = Sequence(failed)
+    return data_set
+
+
+def event_type(report: CommitmentReport) -> int:
+    """The Event Type ID that goes with the report."""
+    return FAILURES_EXIST if report.failed else ALL_COMMITTED
+
+
+def encoded(data_set: Dataset, transfer_syntax_uid: str) -> BytesIO:
+    """The data set as it goes on the wire."""
+    syntax = UID(transfer_syntax_uid)
+    return BytesIO(encode(data_set, syntax.is_implicit_VR, syntax.is_little_endian) or b"")
+
+
+def read_request(
+    stream: BytesIO | None, transfer_syntax_uid: str
+) -> tuple[str, tuple[CommitmentItem, ...]]:
+    """Transaction UID and objects of an Action Information. Raises UnreadableObject."""
+    data_set = _decoded(stream, transfer_syntax_uid)
+    items = tuple(_items(data_set, "ReferencedSOPSequence"))
+    if not items:
+        raise UnreadableObject("the Referenced SOP Sequence is empty")
+    return _transaction(data_set), tuple(item for item, _ in items)
+
+
+def read_report(stream: BytesIO | None, transfer_syntax_uid: str) -> CommitmentReport:
+    """What an Event Information says. Raises UnreadableObject.
+
+    An object that stands under both headings has failed.
+    """
+    data_set = _decoded(stream, transfer_syntax_uid)
+    failed: Mapping[str, int] = {
+        item.sop_instance_uid: reason for item, reason in _items(data_set, "FailedSOPSequence")
+    }
+    committed = dict.fromkeys(
+        item.sop_instance_uid for item, _ in _items(data_set, "ReferencedSOPSequence")
+    )
+    return CommitmentReport(
+        _transaction(data_set), tuple(uid for uid in committed if uid not in failed), failed
+    )
+
+
+def _reference(item: CommitmentItem) -> Dataset:
+    reference = Dataset()
+    reference.ReferencedSOPClassUID = item.sop_class_uid
+    reference.ReferencedSOPInstanceUID = item.sop_instance_uid
+    return reference
+
+
+def _decoded(stream: BytesIO | None, transfer_syntax_uid: str) -> Dataset:
+    if stream is None:
+        raise UnreadableObject("there is no data set")
+    syntax = UID(transfer_syntax_uid)
+    try:
+        data_set = decode(stream, syntax.is_implicit_VR, syntax.is_little_endian)
+        # pydicom parses a sequence when it is first looked at.
+        for keyword in ("ReferencedSOPSequence", "FailedSOPSequence"):
+            for item in data_set.get(keyword) or ():
+                item.get("ReferencedSOPInstanceUID")
+    except UNPARSABLE as error:
+        raise UnreadableObject(f"the data set cannot be parsed: {type(error).__name__}") from error
+    return data_set
+
+
+def _items(data_set: Dataset, keyword: str) -> Iterator[tuple[CommitmentItem, int]]:
+    sequence = data_set.get(keyword) or ()
+    if not isinstance(sequence, Sequence | tuple):
+        raise UnreadableObject(f"{keyword} is no sequence")
+    if len(sequence) > MOST_ITEMS:
+        raise UnreadableObject(f"{keyword} names more than {MOST_ITEMS} objects")
+    for reference in sequence:
+        item = CommitmentItem(
+            _uid(reference, "ReferencedSOPClassUID"), _uid(reference, "ReferencedSOPInstanceUID")
+        )
+        reason = reference.get("FailureReason")
+        yield item, reason if isinstance(reason, int) else PROCESSING_FAILURE
+
+
+def _transaction(data_set: Dataset) -> str:
+    return _uid(data_set, "TransactionUID")
+
+
+def _uid(data_set: Dataset, keyword: str) -> str:
+    try:
+        value = str(data_set.get(keyword) or "").strip("\x00 ")
+    except UNPARSABLE as error:
+        raise UnreadableObject(f"{keyword} cannot be read") from error
+    if not (len(value) <= 64 and _UID.fullmatch(value)):
+        raise UnreadableObject(f"{keyword} is missing or no UID")
+    return value
