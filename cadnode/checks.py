@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import shutil
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
-from cadnode.app import RESULT_CLASSES, App
+from cadnode.app import RESULT_CLASSES, App, utc_now
+from cadnode.config.tables import DestinationTable
 from cadnode.core.errors import CadnodeError
+
+WARN_DAYS = 30
+"""A certificate that expires sooner is worth a note."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +36,8 @@ def run_checks(app: App) -> Iterator[Check]:
         yield Check("senders", False, "[[peers]] is empty: nobody may send")
     else:
         yield Check("senders", True, ", ".join(peer.ae_title for peer in settings.peers))
+    if settings.tls.complete:
+        yield from _certificate(app)
     yield _database(app)
     yield _disk(app)
     yield _model(app)
@@ -38,8 +46,36 @@ def run_checks(app: App) -> Iterator[Check]:
     for destination in settings.destinations:
         if destination.enabled:
             yield _destination(app, destination.name)
+            if destination.tls:
+                yield from _their_certificate(app, destination)
         else:
             yield Check(f"destination {destination.name}", None, "not enabled")
+
+
+def _certificate(app: App) -> Iterator[Check]:
+    from cadnode.dimse.tls_check import own_certificate
+    from cadnode.network import tls_files
+
+    try:
+        found = own_certificate(tls_files(app.settings))
+    except CadnodeError as error:
+        yield Check("tls", False, str(error))
+        return
+    yield _expiry("tls", "the node's certificate", found.expires)
+    ours = {socket.gethostname(), socket.getfqdn(), app.settings.node.host}
+    if not ours & set(found.names):
+        names = ", ".join(found.names) or "no host name at all"
+        detail = f"the certificate is for {names}; peers that check it must reach the node so"
+        yield Check("tls name", None, detail)
+    if app.settings.tls.listen and not app.settings.tls.require_client_certificate:
+        yield Check("tls senders", None, "no certificate is asked of them")
+
+
+def _expiry(name: str, whose: str, expires: datetime) -> Check:
+    days = (expires - utc_now()).days
+    if days < WARN_DAYS:
+        return Check(name, None, f"{whose} expires in {days} days: renew it")
+    return Check(name, True, f"{whose} holds until {expires:%Y-%m-%d}")
 
 
 def _database(app: App) -> Check:
@@ -84,6 +120,15 @@ def _model(app: App) -> Check:
         True,
         f"{spec.name} {spec.version}: hashes right, golden example within {worst:.1e}",
     )
+
+
+def _their_certificate(app: App, destination: DestinationTable) -> Iterator[Check]:
+    from cadnode.dimse.tls_check import shown_by
+    from cadnode.network import destination_of
+
+    expires = shown_by(destination_of(app.settings, destination))
+    if expires is not None:
+        yield _expiry(f"destination {destination.name} tls", "its certificate", expires)
 
 
 def _destination(app: App, name: str) -> Check:

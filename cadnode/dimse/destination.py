@@ -168,7 +168,8 @@ class Line:
     def _why_not(self, association: Association) -> Trouble:
         where = f"{self._destination.host}:{self._destination.port}"
         failure = self._ae.opened.failure if self._ae.opened else None
-        if isinstance(failure, ssl.SSLError):
+        broken = ssl.SSLError if self._destination.tls is None else (ssl.SSLError, ConnectionError)
+        if isinstance(failure, broken) and not isinstance(failure, ConnectionRefusedError):
             return Trouble(SendCause.UNREACHABLE, f"TLS with {where}: {in_words(failure)}")
         if not self._connected:
             why = f" ({in_words(failure)})" if failure else ""

@@ -79,6 +79,10 @@ def in_words(error: OSError) -> str:
     """What went wrong in a connection, in a few words."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate is not accepted: {error.verify_message}"
+    if isinstance(error, ssl.SSLEOFError | ConnectionResetError | BrokenPipeError):
+        return (
+            "the other end closed the connection; it may speak no TLS, or not take our certificate"
+        )
     if isinstance(error, ssl.SSLError):
         return (error.reason or error.strerror or "broken off").replace("_", " ").lower()
     if isinstance(error, TimeoutError):

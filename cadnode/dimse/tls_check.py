@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from cadnode.core.errors import TlsUnusable
+from cadnode.dimse.destination import Destination
 from cadnode.dimse.tls import TlsFiles, client_context, server_context
+
+CONNECT_SECONDS = 10.0
+
+FLIGHTS = 3
+"""Times that each end has something to say: hello, certificates, done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +26,6 @@ class OwnCertificate:
     names: tuple[str, ...]
     """Host names and addresses that it is for."""
     expires: datetime
-
-    def days_left(self, now: datetime) -> int:
-        """Whole days until it expires."""
-        return (self.expires - now).days
 
 
 def own_certificate(files: TlsFiles) -> OwnCertificate:
@@ -35,21 +39,41 @@ def own_certificate(files: TlsFiles) -> OwnCertificate:
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     client = asking.wrap_bio(to_client, to_server)
     server = server_context(files).wrap_bio(to_server, to_client, server_side=True)
-    _shake_hands(client, "as a server")
-    _shake_hands(server, "as a client")
-    # Once more each: the server's part needs the client's certificate, which comes last.
-    for _ in range(2):
+    for _ in range(FLIGHTS):
         _shake_hands(client, "as a server")
         _shake_hands(server, "as a client")
     shown = client.getpeercert()
     if not shown:
         raise TlsUnusable("tls.certificate: the trial connection did not come about")
     names: Any = shown.get("subjectAltName", ())
-    expires = ssl.cert_time_to_seconds(str(shown["notAfter"]))
     return OwnCertificate(
-        names=tuple(str(name) for _kind, name in names),
-        expires=datetime.fromtimestamp(expires, UTC),
+        names=tuple(str(name) for _kind, name in names), expires=_not_after(shown)
     )
+
+
+def shown_by(destination: Destination) -> datetime | None:
+    """When the certificate of a destination expires; None where it cannot be seen.
+
+    A connection of its own, which asks for no association.
+    """
+    tls = destination.tls
+    if tls is None:
+        return None
+    address = (destination.host, destination.port)
+    try:
+        with (
+            socket.create_connection(address, timeout=CONNECT_SECONDS) as plain,
+            client_context(tls.files).wrap_socket(plain, server_hostname=tls.host_name) as shown,
+        ):
+            certificate = shown.getpeercert()
+    except (OSError, TlsUnusable):
+        return None
+    return _not_after(certificate) if certificate else None
+
+
+def _not_after(certificate: Mapping[str, Any]) -> datetime:
+    seconds = ssl.cert_time_to_seconds(str(certificate["notAfter"]))
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 def _shake_hands(end: ssl.SSLObject, role: str) -> None:

@@ -57,11 +57,13 @@ def receiver(folder: Path, **settings: Any) -> Iterator[Receiver]:
     """A receiver on a free port that knows everybody, unless `settings` say otherwise."""
     (folder / "kept").mkdir()
     running = Receiver(folder)
+    no_tls = settings.pop("no_tls", lambda _address, _why: None)
     chosen: dict[str, Any] = {"accept_unknown": True, **settings}
     running.scp = StorageScp(
         ScpSettings("CADNODE", "127.0.0.1", 0, incoming_dir=folder / "incoming", **chosen),
         running.receive,
         lambda size: running.room(size),
+        no_tls=no_tls,
     )
     running.scp.start()
     try:

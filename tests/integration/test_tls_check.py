@@ -1,0 +1,126 @@
+"""What `cadnode check` says about certificates, and which TLS settings hold together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cadnode.app import App
+from cadnode.checks import Check, run_checks
+from cadnode.config import load_settings
+from cadnode.core.errors import ConfigError
+from cadnode.dimse.tls import ListenTls, TlsFiles
+from cadnode.network import scp_settings
+from tests.certificates import SiteCa
+from tests.integration.receiver import receiver
+
+
+@pytest.fixture(scope="module")
+def ca(tmp_path_factory: pytest.TempPathFactory) -> SiteCa:
+    return SiteCa(tmp_path_factory.mktemp("ca"))
+
+
+def settings_file(
+    folder: Path, files: TlsFiles | None, more: str = "", listen: str = "true"
+) -> Path:
+    config = folder / "cadnode.toml"
+    tls = f"[tls]\nlisten = {listen}\nport = 0\n"
+    if files:
+        tls += f'certificate = "{files.certificate}"\nkey = "{files.key}"\nca = "{files.ca}"\n'
+    config.write_text(f'[node]\nhost = "127.0.0.1"\n[model]\nfolder = "none"\n{tls}{more}')
+    return config
+
+
+def checks(config: Path) -> dict[str, Check]:
+    return {check.name: check for check in run_checks(App(load_settings(config, {})))}
+
+
+def destination(port: int, **more: str) -> str:
+    lines = "".join(f'{key} = "{value}"\n' for key, value in more.items())
+    return (
+        f'[[destinations]]\nname = "pacs"\nae_title = "CADNODE"\nhost = "127.0.0.1"\nport = {port}\n'
+        f"tls = true\n{lines}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("days", "well", "says"),
+    [(365, True, "holds until"), (29, None, "expires in 28 days"), (-1, False, "has expired")],
+)
+def test_the_node_s_certificate_is_looked_at_before_it_expires(
+    days: int, well: bool | None, says: str, ca: SiteCa, tmp_path: Path
+) -> None:
+    found = checks(settings_file(tmp_path, ca.issue("node", days=days)))["tls"]
+
+    assert found.well is well
+    assert says in found.detail
+
+
+def test_a_certificate_of_another_ca_or_for_another_host_is_noticed(
+    ca: SiteCa, tmp_path: Path
+) -> None:
+    rogue = SiteCa(tmp_path / "rogue", "rogue").issue("node", trusting=ca)
+    assert checks(settings_file(tmp_path, rogue))["tls"].well is False
+
+    elsewhere = checks(settings_file(tmp_path, ca.issue("node", "elsewhere.example")))
+    assert elsewhere["tls"].well is True
+    assert "elsewhere.example" in elsewhere["tls name"].detail
+    assert "tls name" not in checks(settings_file(tmp_path, ca.issue("node")))
+
+
+def test_a_destination_is_reached_over_tls_and_its_certificate_looked_at(
+    ca: SiteCa, tmp_path: Path
+) -> None:
+    files = ca.issue("node")
+    with receiver(tmp_path, tls=ListenTls(0, ca.issue("archive", days=10))) as archive:
+        port = archive.scp.tls_port or 0
+        right = checks(settings_file(tmp_path, files, destination(port)))
+        wrong = checks(
+            settings_file(tmp_path, files, destination(port, certificate_host="pacs.example"))
+        )
+
+    # Another node of ours: it answers, and takes no results.
+    assert "does not accept" in right["destination pacs"].detail
+    assert "expires in 9 days" in right["destination pacs tls"].detail
+    assert wrong["destination pacs"].well is False
+    assert "Hostname mismatch" in wrong["destination pacs"].detail
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[tls]\nlisten = true", "tls: listen = true needs certificate, key and ca"),
+        ("[node]\nplain = false", "node.plain = false needs listen = true"),
+        (destination(104), "'pacs' has tls = true"),
+        ('[[peers]]\nname = "a"\nae_title = "A"\nhost = "10.0.0/24"', "written as 10.0.0.0/24"),
+        ('[[peers]]\nname = "a"\nae_title = "A"\ncertificate_sha256 = "12"', "64 hexadecimal"),
+    ],
+)
+def test_settings_that_do_not_hold_together_are_refused(
+    text: str, says: str, tmp_path: Path
+) -> None:
+    (tmp_path / "cadnode.toml").write_text(text)
+
+    with pytest.raises(ConfigError, match=says):
+        load_settings(tmp_path / "cadnode.toml", {})
+
+
+def test_who_may_come_in_follows_from_the_settings(ca: SiteCa, tmp_path: Path) -> None:
+    more = (
+        destination(104)
+        + '[[peers]]\nname = "room 1"\nae_title = "MG1"\nhost = "10.0.0.0/24"\nmax_object_mb = 0\n'
+        + '[[sources]]\nname = "old"\nae_title = "OLD"\nhost = "10.0.1.1"\nport = 104\n'
+        + "[limits]\nmb_per_minute = 10\nmax_object_mb = 200\n"
+    )
+    settings = load_settings(settings_file(tmp_path, ca.issue("node"), more), {})
+
+    scp = scp_settings(settings, tmp_path)
+
+    (guest,) = scp.guests
+    room, source = scp.peers
+    assert (guest.ae_title, guest.tls, guest.may_store) == ("CADNODE", True, False)
+    assert (source.ae_title, source.host, source.tls) == ("OLD", "10.0.1.1", False)
+    assert (room.host, room.may_store) == ("10.0.0.0/24", True)
+    assert (room.limits.max_object_bytes, room.limits.bytes_per_minute) == (0, 10 << 20)
+    assert (source.limits.max_object_bytes, scp.limits.max_associations) == (200 << 20, 50)
