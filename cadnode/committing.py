@@ -38,13 +38,13 @@ class Committer:
         *,
         owner: str,
         lease: timedelta,
-        reaches: Callable[[str], bool],
+        reaches: Callable[[CommitmentRequest], bool],
         retry: RetryRules,
         clock: Callable[[], datetime],
         jitter: Callable[[], float] = random.random,
     ) -> None:
         """`is_whole`: does the file lie there with its size? `reaches`: do the settings say where
-        the sender with this AE title listens?"""
+        the one who asked listens?"""
         self._store = store
         self._is_whole = is_whole
         self._owner = owner
@@ -92,7 +92,7 @@ class Committer:
         now = self._clock()
         patience_ends = now - request.requested_at >= self._retry.give_up_after
         try:
-            if patience_ends or not self._reaches(request.calling_ae):
+            if patience_ends or not self._reaches(request):
                 self._store.end_request(request, RequestStatus.GIVEN_UP, text=text, now=now)
                 gone = True
             else:

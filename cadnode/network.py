@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cadnode.config import Settings
 from cadnode.config.tables import DestinationTable, PeerTable, SourceTable
+from cadnode.core.commitment import CommitmentRequest
 from cadnode.core.errors import ConfigError
 from cadnode.dimse.admission import Limits, Peer
 from cadnode.dimse.destination import Destination
@@ -20,6 +21,22 @@ def destination_of(settings: Settings, table: DestinationTable | SourceTable) ->
     if table.tls:
         tls = ClientTls(tls_files(settings), table.certificate_host or table.host)
     return Destination(table.name, table.ae_title, table.host, table.port, tls)
+
+
+def report_address(settings: Settings, request: CommitmentRequest) -> Destination | None:
+    """Where the one who asked for a commitment takes its report; None when nobody has said.
+
+    A peer without a host, or with a network in its place, is reached where it came from.
+    """
+    for peer in settings.peers:
+        if peer.ae_title == request.calling_ae and peer.port is not None:
+            host = peer.host if peer.host and "/" not in peer.host else request.calling_host
+            tls = ClientTls(tls_files(settings), host) if peer.tls else None
+            return Destination(peer.name, peer.ae_title, host, peer.port, tls)
+    for destination in settings.destinations:
+        if destination.ae_title == request.calling_ae:
+            return destination_of(settings, destination)
+    return None
 
 
 def tls_files(settings: Settings) -> TlsFiles:

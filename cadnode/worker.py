@@ -85,7 +85,7 @@ class AnalysisLane:
         exam = self._store.claim_exam(self._owner, now=self._clock(), lease=self._lease)
         if exam is None:
             return False
-        renew = _Renewal(
+        renew = Renewal(
             lambda: self._store.renew_exam(exam, now=self._clock(), lease=self._lease), self._lease
         )
 
@@ -192,7 +192,7 @@ class DeliveryLane:
         if not deliveries:
             return False
         self._holding = deliveries
-        renew = _Renewal(lambda: self._renew(deliveries), self._lease)
+        renew = Renewal(lambda: self._renew(deliveries), self._lease)
         with renew.running():
             outcomes = self._deliver(deliveries)
         self._holding = ()
@@ -253,7 +253,7 @@ def _trouble(outcomes: Sequence[SendOutcome]) -> str:
     return f"{first.cause} ({first.detail})" if first.detail else str(first.cause)
 
 
-class _Renewal:
+class Renewal:
     """Renews a lease from a thread of its own while a step runs."""
 
     def __init__(self, renew: Callable[[], None], lease: timedelta) -> None:

@@ -41,6 +41,7 @@ from cadnode.config.tables import (
 from cadnode.core.errors import ConfigError
 from cadnode.core.exam import ExamRules
 from cadnode.core.retention import RetentionRules
+from cadnode.core.proof import ProofRules
 from cadnode.core.retry import RetryRules
 
 ENVIRONMENT_PREFIX = "CADNODE_"
@@ -151,6 +152,18 @@ class Settings(BaseSettings):
             high_water=table.high_water_percent / 100,
             low_water=table.low_water_percent / 100,
             reserve_bytes=table.reserve_mb << 20,
+        )
+
+    @property
+    def proof_rules(self) -> ProofRules:
+        """How destinations are asked whether they hold what they stored."""
+        delivery = self.delivery
+        return ProofRules(
+            delay=timedelta(seconds=delivery.commitment_delay_seconds),
+            report_within=timedelta(seconds=delivery.commitment_report_seconds),
+            most_failures=delivery.commitment_failures,
+            longest_delay=timedelta(seconds=delivery.longest_delay_seconds),
+            give_up_after=timedelta(hours=delivery.give_up_hours),
         )
 
     def destination(self, name: str) -> DestinationTable:

@@ -105,6 +105,7 @@ class PeerTable(_Table):
     name: str
     ae_title: AETitle
     host: Annotated[str, AfterValidator(_network)] | None = None
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
     tls: bool = False
     certificate_sha256: Annotated[str, AfterValidator(_fingerprint)] | None = None
     may_store: bool = True
@@ -125,15 +126,6 @@ class DestinationTable(_Table):
     enabled: bool = True
     tls: bool = False
     certificate_host: str | None = None
-
-    @model_validator(mode="after")
-    def _commitment_exists(self) -> DestinationTable:
-        if self.commitment == "require":
-            raise ValueError(
-                "commitment 'require' needs storage commitment, which this version"
-                " does not have yet; use 'auto' or 'off'"
-            )
-        return self
 
 
 class SourceTable(_Table):
@@ -202,6 +194,9 @@ class DeliveryTable(_Table):
     first_delay_seconds: Positive = 1.0
     longest_delay_seconds: Positive = 900.0
     give_up_hours: Positive = 72.0
+    commitment_delay_seconds: Positive = 5.0
+    commitment_report_seconds: Positive = 1800.0
+    commitment_failures: Annotated[int, Field(ge=0)] = 3
 
 
 class RetentionTable(_Table):

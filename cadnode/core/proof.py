@@ -225,7 +225,11 @@ def before_asking(
         return ProofDecision(ProofVerdict.GIVE_UP, "commitment is off for this destination now")
     if proof.state is ProofState.REFUSED:
         return after_refusal(proof, now=now, jitter=jitter, rules=rules)
-    overdue = now - proof.delivered_at >= rules.give_up_after
+    waited = now - proof.delivered_at
+    if waited >= 2 * rules.give_up_after:
+        # Every look should have ended in a decision by now; none did.
+        return ProofDecision(ProofVerdict.FAIL, proof.text or "no question came to an end")
+    overdue = waited >= rules.give_up_after
     if proof.state is ProofState.ASKED and overdue and not (finds and wish is ProofWish.AUTO):
         text = "the destination never reported on its commitment"
         fails = wish is ProofWish.REQUIRE

@@ -136,7 +136,3 @@ class CommitmentReporter(Protocol):
     def report(self, request: CommitmentRequest, report: CommitmentReport) -> str | None:
         """None when it was taken, else why not. Never raises for trouble at the other end."""
         ...
-
-    def reaches(self, calling_ae: str) -> bool:
-        """True when the settings say where that sender listens."""
-        ...

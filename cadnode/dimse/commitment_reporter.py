@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 from pydicom.uid import UID
@@ -25,22 +25,22 @@ TAKEN = frozenset({0x0000, 0x0107, 0x0116})
 
 
 class DicomReporter:
-    """A `CommitmentReporter` of core/proof_ports.py; `senders` says who listens where."""
+    """A `CommitmentReporter` of core/proof_ports.py."""
 
     def __init__(
-        self, senders: Sequence[Destination], own_ae_title: str, timeouts: Timeouts | None = None
+        self,
+        address: Callable[[CommitmentRequest], Destination | None],
+        own_ae_title: str,
+        timeouts: Timeouts | None = None,
     ) -> None:
-        self._senders = {sender.ae_title: sender for sender in senders}
+        """`address` says where the one who asked listens, None when the settings do not."""
+        self._address = address
         self._own_ae_title = own_ae_title
         self._timeouts = timeouts or Timeouts()
 
-    def reaches(self, calling_ae: str) -> bool:
-        """See CommitmentReporter.reaches."""
-        return calling_ae in self._senders
-
     def report(self, request: CommitmentRequest, report: CommitmentReport) -> str | None:
         """See CommitmentReporter.report."""
-        sender = self._senders.get(request.calling_ae)
+        sender = self._address(request)
         if sender is None:
             return "the settings do not say where the sender listens"
         line = Line(sender, self._own_ae_title, self._timeouts)
