@@ -22,11 +22,12 @@ import structlog
 from cadnode.config import Settings
 from cadnode.config.tables import DestinationTable, SourceTable
 from cadnode.core.audit import AuditTrail, NodeRefused, NoTrail, Party
-from cadnode.core.errors import ConfigError
+from cadnode.core.errors import ConfigError, InstanceConflict
 from cadnode.core.jobs import Acceptance, NewImage
 from cadnode.core.uids import derive_uid
 from cadnode.storage.database import Database, upgrade
 from cadnode.storage.exam_store import SqlExamStore
+from cadnode.storage.line_records import LineRecords
 from cadnode.storage.reading import ExamRecords
 from cadnode.storage.spool import Spool
 
@@ -72,6 +73,8 @@ class Store:
     records: ExamRecords
     """The administrator's read side."""
     database: Database
+    lines: LineRecords
+    """Where results go, and what waits there."""
 
     def close(self) -> None:
         """Close every connection."""
@@ -113,6 +116,11 @@ class App:
             retry=settings.retry_rules,
             max_tries=settings.work.max_tries,
             destinations={d.name: d.objects for d in settings.destinations if d.enabled},
+            proof_after={
+                d.name: settings.proof_rules.delay
+                for d in settings.destinations
+                if d.commitment != "off"
+            },
         )
 
     # ---- audit trail -----------------------------------------------------------------------
@@ -168,7 +176,7 @@ class App:
             upgrade(url)
         database = Database(url)
         database.check()
-        return Store(SqlExamStore(database), ExamRecords(database), database)
+        return Store(SqlExamStore(database), ExamRecords(database), database, LineRecords(database))
 
     def spool(self, *, make: bool = True) -> Spool:
         """The files of the node; the folders are made when missing, unless `make` is False."""
@@ -292,6 +300,7 @@ class App:
         from cadnode.dimse.scp import StorageScp
         from cadnode.dimse.watching import AssociationWatch
         from cadnode.network import scp_settings
+        from cadnode.proof_parts import commitment_service
 
         watch = AssociationWatch(self.audit, self.party)
         return StorageScp(
@@ -301,7 +310,10 @@ class App:
             no_tls=lambda address, why: self.audit.record(
                 NodeRefused(Party("", address), f"no TLS: {why}")
             ),
-            services=[watch],
+            services=[
+                watch,
+                commitment_service(self.settings, store, spool, owner=lease_owner(), clock=utc_now),
+            ],
         )
 
 
@@ -341,6 +353,13 @@ def keep(
         calling_ae=incoming.calling_ae,
         outcome=acceptance,
     )
+    if acceptance is Acceptance.CHANGED:
+        log.warning(
+            "other bytes took the place of an image; a new revision reads them",
+            code=InstanceConflict.code,
+            sop_instance_uid=incoming.sop_instance_uid,
+            calling_ae=incoming.calling_ae,
+        )
     if watch is not None:
         watch.received(incoming, spool.path_of(kept.path), acceptance)
     return acceptance

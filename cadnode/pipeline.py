@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -66,6 +66,8 @@ class Rules:
     max_tries: int
     destinations: Mapping[str, Sequence[str]]
     """Enabled destinations: name -> kinds of object each one wants."""
+    proof_after: Mapping[str, timedelta] = field(default_factory=dict)
+    """Destinations that are to prove what they hold: name -> how long after the delivery."""
 
 
 class Pipeline:
@@ -349,7 +351,15 @@ class Pipeline:
             rules=self._rules.retry,
         )
         try:
-            self._store.record_delivery(delivery, outcome, decision, now=self._clock())
+            now = self._clock()
+            after = self._rules.proof_after.get(delivery.destination)
+            self._store.record_delivery(
+                delivery,
+                outcome,
+                decision,
+                proof_due_at=None if after is None else now + after,
+                now=now,
+            )
         except LeaseLost:
             # Cancelled by a person meanwhile, or too late; the others' outcomes still count.
             log.warning("lease lost", exam=delivery.exam_id, destination=delivery.destination)

@@ -17,6 +17,7 @@ from cadnode.app import App, Store, lease_owner, once, utc_now
 from cadnode.core.audit import ApplicationStarted, ApplicationStopped
 from cadnode.core.errors import CadnodeError, NothingToPurge
 from cadnode.core.ports import Classifier
+from cadnode.proof_parts import commitment_lane, proof_lanes
 from cadnode.pulling import PullLane
 from cadnode.storage.retention import purge, remove_unknown
 from cadnode.storage.spool import Spool
@@ -86,6 +87,10 @@ def work(app: App) -> None:
         PullLane(app, table, store, spool, owner=owner, clock=utc_now, stopping=stopping)
         for table in settings.pull
     ]
+    proofs: list[Lane] = [
+        *proof_lanes(settings, store.exams, owner=owner, clock=utc_now, lease=lease),
+        commitment_lane(settings, store.exams, spool, owner=owner, clock=utc_now, lease=lease),
+    ]
     lanes: list[Lane] = [
         AnalysisLane(
             store.exams,
@@ -98,6 +103,7 @@ def work(app: App) -> None:
         ),
         *deliveries,
         *pulls,
+        *proofs,
     ]
     threads = [
         threading.Thread(

@@ -40,8 +40,8 @@ from cadnode.config.tables import (
 )
 from cadnode.core.errors import ConfigError
 from cadnode.core.exam import ExamRules
-from cadnode.core.retention import RetentionRules
 from cadnode.core.proof import ProofRules
+from cadnode.core.retention import RetentionRules
 from cadnode.core.retry import RetryRules
 
 ENVIRONMENT_PREFIX = "CADNODE_"

@@ -97,6 +97,9 @@ class Committing(StorePart):
             .with_for_update(skip_locked=True)
             .scalar_subquery()
         )
+        with self._database.read() as connection:
+            if connection.execute(select(requests.c.id).where(due).limit(1)).first() is None:
+                return None
         with self._database.write() as connection:
             row = connection.execute(
                 update(requests)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, and_, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
 
 from cadnode.core.errors import LeaseLost, NotFound
 from cadnode.core.jobs import DeliveryStatus, ExamStatus
@@ -68,6 +68,10 @@ class Proving(StorePart):
             .limit(limit)
             .with_for_update(skip_locked=True)
         )
+        # Mostly nothing is due, and whoever only looks holds up nobody.
+        with self._database.read() as connection:
+            if connection.execute(select(deliveries.c.id).where(due).limit(1)).first() is None:
+                return []
         with self._database.write() as connection:
             claimed = connection.execute(
                 update(deliveries)
@@ -240,7 +244,7 @@ def _exams_of(connection: Connection, commitment_id: int) -> Sequence[int]:
 
 
 def _waiting(connection: Connection, asked: AnyRow) -> Sequence[AnyRow]:
-    """What the transaction named and was not delivered again since, if it still waits."""
+    """What the transaction named, if it still waits and was not delivered again since."""
     return connection.execute(
         select(deliveries, results.c.sop_instance_uid)
         .join(commitment_items, commitment_items.c.delivery_id == deliveries.c.id)
@@ -248,7 +252,6 @@ def _waiting(connection: Connection, asked: AnyRow) -> Sequence[AnyRow]:
         .where(
             commitment_items.c.commitment_id == asked.id,
             awaits_proof(),
-            deliveries.c.delivered_at <= asked.asked_at,
         )
         .order_by(deliveries.c.id)
         .with_for_update()
@@ -320,6 +323,10 @@ def _values(before: AnyRow, decision: ProofDecision, now: datetime) -> dict[str,
 
 def _take_back(connection: Connection, job: AnyRow, proof: Proof, now: datetime) -> None:
     """An exam one of whose objects is not there after all is not delivered."""
+    # What was asked before the next delivery says nothing about it.
+    connection.execute(
+        delete(commitment_items).where(commitment_items.c.delivery_id == proof.delivery_id)
+    )
     if job.status == ExamStatus.DELIVERED:
         connection.execute(
             update(jobs)
