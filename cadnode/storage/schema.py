@@ -13,7 +13,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import func, select
 
 from cadnode.core.errors import DatabaseUnavailable
 from cadnode.storage.database import (
@@ -25,6 +25,7 @@ from cadnode.storage.database import (
     wanted_version,
 )
 from cadnode.storage.dialect import BUSY_SECONDS, database_file
+from cadnode.storage.tables import deliveries, jobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,13 +164,16 @@ def _copy(file: Path, aside: Path) -> str | None:
 
 def _leases(url: str, now: datetime) -> int:
     database = Database(url)
-    held = "SELECT count(*) FROM {} WHERE lease_owner IS NOT NULL AND lease_until > :now"
-    moment = now.replace(tzinfo=None) if parse_url(url).get_backend_name() == "sqlite" else now
     try:
         with database.read() as connection:
+            # Columns that every version has.
             return sum(
-                connection.execute(text(held.format(table)), {"now": moment}).scalar_one()
-                for table in ("jobs", "deliveries")
+                connection.execute(
+                    select(func.count())
+                    .select_from(table)
+                    .where(table.c.lease_owner.is_not(None), table.c.lease_until > now)
+                ).scalar_one()
+                for table in (jobs, deliveries)
             )
     finally:
         database.close()
