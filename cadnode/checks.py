@@ -50,6 +50,7 @@ def run_checks(app: App) -> Iterator[Check]:
                 yield from _their_certificate(app, destination)
         else:
             yield Check(f"destination {destination.name}", None, "not enabled")
+    yield from _waiting_nowhere(app)
 
 
 def _certificate(app: App) -> Iterator[Check]:
@@ -94,6 +95,28 @@ def _database(app: App) -> Check:
             return Check("database", None, "not there yet: the node makes it at its first start")
         return Check("database", False, str(error))
     return Check("database", True, f"{name}, {exams} exam{'' if exams == 1 else 's'}")
+
+
+def _waiting_nowhere(app: App) -> Iterator[Check]:
+    """What waits for a destination that the settings no longer name, or do not enable."""
+    enabled = {destination.name for destination in app.settings.destinations if destination.enabled}
+    try:
+        store = app.open_store()
+        try:
+            records = store.lines.destinations(())
+        finally:
+            store.close()
+    except CadnodeError:
+        # `database` has said what is wrong.
+        return
+    for record in records:
+        if record.waiting and record.name not in enabled:
+            yield Check(
+                f"destination {record.name}",
+                None,
+                f"{record.waiting} result objects wait for it, but the settings do not enable it: "
+                f'enable it, or cadnode destinations drop {record.name} --why "..."',
+            )
 
 
 def _disk(app: App) -> Check:

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from cadnode import __version__, log
-from cadnode.cli import analyze, db, fetch, fsck, jobs, model, network, node
+from cadnode.cli import analyze, db, destinations, fetch, fsck, jobs, model, network, node
 from cadnode.cli.output import problem
 from cadnode.core.errors import CadnodeError, ConfigError
 from cadnode.supervisor import SETTINGS_STATUS
@@ -43,6 +43,7 @@ analyze.add_to(cli)
 jobs.add_to(cli)
 fsck.add_to(cli)
 db.add_to(cli)
+destinations.add_to(cli)
 network.add_to(cli)
 fetch.add_to(cli)
 model.add_to(cli)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -20,9 +21,11 @@ from cadnode.cli.output import (
     local,
     print_json,
     print_table,
+    problem,
 )
+from cadnode.core.errors import IllegalMove, NotFound
 from cadnode.core.jobs import ExamStatus
-from cadnode.storage.reading import ExamDetail
+from cadnode.storage.reading import ExamDetail, ExamSummary
 
 jobs = typer.Typer(help="Exams in the job database.", no_args_is_help=True)
 ExamId = Annotated[int, typer.Argument(metavar="ID", help="The exam's number in `jobs list`.")]
@@ -112,6 +115,65 @@ def cancel(
     with _store(config) as store:
         store.exams.cancel(exam_id, why=why, by=getpass.getuser(), now=utc_now())
     typer.echo(f"Exam {exam_id} is cancelled.")
+
+
+@jobs.command()
+def reanalyze(
+    which: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ID|STUDY...]", help="Exam numbers or Study Instance UIDs."),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every study there is.")] = False,
+    since: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"],
+            help="With --all: only studies whose last image came at this local time or later.",
+        ),
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Have exams read again with the model now in the settings; new results replace the old ones.
+
+    Exit status 1 when one of them could not be begun again, with the reason.
+    """
+    if bool(which) == everything or (since and not everything):
+        raise typer.BadParameter("name exams or studies, or say --all (with --since, if you like)")
+    refused = 0
+    with _store(config) as store:
+        wanted = _since(store, since) if everything else _named(store, which or [])
+        for exam_id in wanted:
+            try:
+                new = store.exams.reanalyze(exam_id, by=getpass.getuser(), now=utc_now())
+            except IllegalMove as error:
+                problem(f"exam {exam_id}: {error}")
+                refused += 1
+            else:
+                typer.echo(f"Exam {exam_id} is read again as exam {new}.")
+    if not wanted:
+        typer.echo("No such exam.")
+    if refused:
+        raise typer.Exit(1)
+
+
+def _newest(store: Store) -> dict[str, ExamSummary]:
+    """The newest revision of each study, by Study Instance UID, the oldest study first."""
+    exams = store.records.list_exams(limit=1_000_000)
+    return {exam.study_instance_uid: exam for exam in reversed(exams)}
+
+
+def _since(store: Store, since: datetime | None) -> list[int]:
+    first = None if since is None else since.astimezone()
+    newest = _newest(store).values()
+    return [exam.id for exam in newest if first is None or exam.last_image_at >= first]
+
+
+def _named(store: Store, which: Sequence[str]) -> list[int]:
+    newest = _newest(store)
+    unknown = [name for name in which if not name.isdecimal() and name not in newest]
+    if unknown:
+        raise NotFound(f"study {unknown[0]} is not known here")
+    return [int(name) if name.isdecimal() else newest[name].id for name in which]
 
 
 def explain(

@@ -159,7 +159,8 @@ class ExamStore(ProofStore, CommitmentStore, Protocol):
     def claim_exam(self, owner: str, *, now: datetime, lease: timedelta) -> Exam | None:
         """The exam that has been due longest in the analysis lane, or None. Counts a try.
 
-        Closed exams come first: they lack only their report.
+        Closed exams come first, for they lack only their report; those that a person has asked
+        to be read again come last.
         """
         ...
 

@@ -125,7 +125,7 @@ class StoreAnswers:
             log.error("receiving broke: %s", type(error).__name__)
             return PROCESSING_FAILURE, "not kept, try again"
         if acceptance is Acceptance.CONFLICT:
-            return DUPLICATE_INSTANCE, "other content is kept under this SOP Instance UID"
+            return DUPLICATE_INSTANCE, "this SOP Instance UID is kept in another study"
         return SUCCESS, ""
 
 

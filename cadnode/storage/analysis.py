@@ -211,7 +211,13 @@ def _claim(connection: Connection, owner: str, now: datetime, until: datetime) -
         select(jobs.c.id)
         .where(*due)
         # A closed exam lacks only its report, which takes a second: it does not wait for others.
-        .order_by(jobs.c.status != ExamStatus.ANALYZED, jobs.c.due_at, jobs.c.id)
+        # One that has no image of its own was asked for by a person: today's exams go first.
+        .order_by(
+            jobs.c.status != ExamStatus.ANALYZED,
+            jobs.c.image_count == 0,
+            jobs.c.due_at,
+            jobs.c.id,
+        )
         .limit(1)
         .with_for_update(skip_locked=True)
         .scalar_subquery()

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select, update
 
+from cadnode.core.breaker import LineState
 from cadnode.core.errors import IllegalMove
 from cadnode.core.exam import ImageState
 from cadnode.core.jobs import DeliveryStatus, ExamStatus
@@ -15,7 +16,14 @@ from cadnode.core.retention import Purgeable
 from cadnode.storage.database import StorePart
 from cadnode.storage.proofs import ask_at_once, exam_awaits_proof, give_up_proofs
 from cadnode.storage.rows import AnyRow, check_move, job_row, log_event
-from cadnode.storage.tables import deliveries, images, jobs, replaced_images, results
+from cadnode.storage.tables import (
+    deliveries,
+    destination_states,
+    images,
+    jobs,
+    replaced_images,
+    results,
+)
 
 _RETENTION = "retention"
 _WITH_FILES = (images, replaced_images, results)
@@ -40,6 +48,7 @@ class Persons(StorePart):
         """
         with self._database.write() as connection:
             job = job_row(connection, exam_id)
+            _probe_at_once(connection, exam_id, now)
             if job.status == ExamStatus.REPORTED:
                 _send_at_once(connection, exam_id, by, now)
                 return ExamStatus.REPORTED
@@ -196,6 +205,18 @@ def _refuse_when_taken_over(connection: Connection, job: AnyRow) -> None:
     ).scalar()
     if newer is not None:
         raise IllegalMove(f"revision {newer} has taken the images of exam {job.id} over")
+
+
+def _probe_at_once(connection: Connection, exam_id: int, now: datetime) -> None:
+    """A person who says "again" knows that the destination is back, or wants to know."""
+    concerned = select(deliveries.c.destination).where(deliveries.c.job_id == exam_id)
+    connection.execute(
+        update(destination_states)
+        .where(
+            destination_states.c.name.in_(concerned), destination_states.c.state == LineState.OPEN
+        )
+        .values(probe_at=now)
+    )
 
 
 def _send_at_once(connection: Connection, exam_id: int, by: str, now: datetime) -> None:

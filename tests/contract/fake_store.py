@@ -176,7 +176,11 @@ class FakeExamStore:
         if not due:
             return None
         closed = ExamStatus.ANALYZED
-        job = min(due, key=lambda job: (job.status is not closed, job.due_at, job.id))
+        asked_for = {job.id for job in due if not any(i.job is job for i in self.images.values())}
+        job = min(
+            due,
+            key=lambda job: (job.status is not closed, job.id in asked_for, job.due_at, job.id),
+        )
         job.owner, job.until, job.tries = owner, now + lease, job.tries + 1
         return Exam(
             id=job.id,
@@ -531,6 +535,7 @@ class FakeExamStore:
             for delivery in self._deliveries(job):
                 if delivery.status is DeliveryStatus.PENDING:
                     delivery.due_at = now
+            self._probe_at_once(job, now)
             self._log(job, now, "retry", None, None, by)
             return ExamStatus.REPORTED
         to = job.failed_from
@@ -555,8 +560,15 @@ class FakeExamStore:
             if d.status is DeliveryStatus.FAILED:
                 d.status, d.due_at, d.tries = DeliveryStatus.PENDING, now, 0
                 d.first_try_at = d.code = d.text = None
+        self._probe_at_once(job, now)
         self._log(job, now, "retry", None, None, by)
         return to
+
+    def _probe_at_once(self, job: FakeJob, now: datetime) -> None:
+        for name in {d.destination for d in self._deliveries(job)}:
+            line = self.line(name)
+            if line.state is LineState.OPEN:
+                self.lines[name] = replace(line, probe_at=now)
 
     def cancel(self, exam_id: int, *, why: str, by: str, now: datetime) -> None:
         job = self._job(exam_id)

@@ -905,6 +905,13 @@ class TestReanalysis:
         record(store, second, "A", now=T0 + DAY)
         assert current_sets(store) == [2]
 
+    def test_exams_that_came_later_are_read_before_it(self, store: ExamStore):
+        store.accept(new_image(1, "1.1"), now=T0)
+        deliver(store)
+        store.reanalyze(1, by="anna", now=T0)
+        store.accept(new_image(1, "1.2"), now=T0 + SECOND)
+        assert claim(store, now=T0 + DAY).study_instance_uid == "1.2"
+
     def test_it_is_refused_while_a_revision_is_being_worked_on(self, store: ExamStore):
         store.accept(new_image(1), now=T0)
         with pytest.raises(IllegalMove, match="revision 1"):
@@ -981,6 +988,16 @@ class TestLines:
     def test_a_clock_that_was_put_back_does_not_hold_up_the_probe(self, store: ExamStore):
         open_line(store)
         assert store.hold_probe("A", now=T0 - timedelta(hours=1), lease=LEASE)
+
+    def test_a_person_who_starts_an_exam_again_has_its_destination_asked_at_once(
+        self, store: ExamStore
+    ):
+        store.accept(new_image(), now=T0)
+        report(store, "A")
+        open_line(store)
+        assert not store.hold_probe("A", now=T0, lease=LEASE)
+        store.retry(1, by="anna", now=T0)
+        assert store.hold_probe("A", now=T0, lease=LEASE)
 
     def test_when_the_line_closes_what_waits_is_due_at_once(self, store: ExamStore):
         store.accept(new_image(), now=T0)

@@ -96,6 +96,8 @@ class TwoStores(RuleBasedStateMachine):
     def both_know_the_same(self) -> None:
         if hasattr(self, "database"):
             assert snapshot(self.sql) == snapshot(self.memory)
+            for name in "AB":
+                assert self.sql.line(name) == self.memory.line(name)
 
     @invariant()
     def no_study_has_two_current_sets(self) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise, product
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -309,6 +311,54 @@ class TestRetry:
     @given(st.integers(0, 0xFFFF))
     def test_no_status_is_both_stored_and_refused(self, status: int):
         assert not (is_success(status) and is_permanent(status))
+
+
+OPERATIONS = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+ANSWERED = SendCause.ANSWERED
+ROWS: dict[str, list[tuple[SendCause, int | None]]] = {
+    "stored (0x0000)": [(ANSWERED, 0)],
+    "stored with a warning (Bxxx, 0x0001, 0x0107, 0x0116)": [
+        (ANSWERED, status) for status in (*range(0xB000, 0xC000), 0x0001, 0x0107, 0x0116)
+    ],
+    "it is there already (0x0111)": [(ANSWERED, 0x0111)],
+    "its presentation context is rejected": [(SendCause.CONTEXT_REJECTED, None)],
+    "its SOP class is not supported (0x0122)": [(ANSWERED, 0x0122)],
+    "it does not match its SOP class (A9xx)": [(ANSWERED, s) for s in range(0xA900, 0xAA00)],
+    "it cannot be understood (Cxxx)": [(ANSWERED, s) for s in range(0xC000, 0xD000)],
+    "out of resources (A7xx)": [(ANSWERED, s) for s in range(0xA700, 0xA800)],
+    "the association is rejected for now": [(SendCause.REJECTED_FOR_NOW, None)],
+    "the association is rejected for good (AE title not known)": [
+        (SendCause.REJECTED_PERMANENTLY, None)
+    ],
+    "no connection (refused, host name not found)": [(SendCause.UNREACHABLE, None)],
+    "the association is aborted": [(SendCause.ABORTED, None)],
+    "no answer in time": [(SendCause.NO_ANSWER, None), (ANSWERED, None)],
+    "sending breaks off in this node": [(SendCause.BROKE_OFF, None)],
+    "the stored result file is gone": [(SendCause.FILE_LOST, None)],
+}
+_SAID = {status for outcomes in ROWS.values() for cause, status in outcomes if cause is ANSWERED}
+ROWS["any other failure status"] = [(ANSWERED, s) for s in range(0x10000) if s not in _SAID]
+VERDICTS = {
+    "has delivered it": Verdict.DONE,
+    "gives up for this object and destination": Verdict.GIVE_UP,
+    "tries again": Verdict.RETRY,
+}
+
+
+class TestTheTableInTheGuide:
+    rows = re.findall(
+        r"^\| ([^|]+) \| (" + "|".join(VERDICTS) + r") \| (E\d{3} )?\|$", OPERATIONS, re.MULTILINE
+    )
+
+    def test_it_has_every_cause_once(self):
+        assert sorted(name for name, _, _ in self.rows) == sorted(ROWS)
+        assert {cause for outcomes in ROWS.values() for cause, _ in outcomes} == set(SendCause)
+
+    @pytest.mark.parametrize("name", ROWS)
+    def test_each_row_says_what_is_decided(self, name: str):
+        ((says, code),) = [(says, code) for row, says, code in self.rows if row == name]
+        expected = (VERDICTS[says], code.strip() or None)
+        assert {verdict(cause, status) for cause, status in ROWS[name]} == {expected}
 
 
 class TestUids:
