@@ -7,6 +7,7 @@ that the node accepts.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import queue
@@ -241,6 +242,9 @@ class SpoolingProvider(DIMSEServiceProvider):
             self._growing = None
         for incoming in left:
             incoming.remove()
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self.msg_queue.get_nowait()
 
     def _take_command(self, context_id: int, fragment: bytes) -> None:
         if self.msg_queue.qsize() > MOST_UNANSWERED:

@@ -31,6 +31,15 @@ _config.STORE_SEND_CHUNKED_DATASET = True
 LONGEST_ASSOCIATE_PDU = 1 << 20
 """Bytes; 128 contexts with 30 transfer syntaxes each need about a quarter of this."""
 
+LONGEST_FAREWELL = 1.0
+"""Seconds for a peer to read our abort and close; then its connection is cut."""
+
+FAREWELL_BYTES = 4 << 20
+"""What a peer may have on its way when we abort; one that goes on and on is cut earlier."""
+
+AWAITING_CLOSE = "Sta13"
+"""PS3.8 table 9-10."""
+
 LONGEST_IDLE_WAIT = 0.05
 """Seconds an idle association may sleep before it looks for something to send."""
 
@@ -63,6 +72,8 @@ class BoundedSocket(AssociationSocket):
         self.timed_out = False
         self.failure: OSError | None = None
         self._ahead = b""
+        self._farewell_ends: float | None = None
+        self._farewell_bytes = 0
         self._longest_pdu = max(longest_pdu, LONGEST_ASSOCIATE_PDU)
         self._pdu_seconds = pdu_seconds
         self._deadline = deadline
@@ -116,7 +127,7 @@ class BoundedSocket(AssociationSocket):
         poll, not select: select fails on file descriptors from 1024 on.
         """
         sock = self.socket
-        if sock is None or not self._is_connected:
+        if sock is None or not self._is_connected or self._farewell_is_over():
             return False
         if self._ahead or (isinstance(sock, ssl.SSLSocket) and sock.pending()):
             return True
@@ -129,6 +140,16 @@ class BoundedSocket(AssociationSocket):
             self._note(error)
             self.event_queue.put("Evt17")
             return False
+
+    def _farewell_is_over(self) -> bool:
+        # After an abort pynetdicom reads on for as long as the peer goes on sending.
+        if self.assoc.dul.state_machine.current_state != AWAITING_CLOSE:
+            return False
+        if self._farewell_ends is None:
+            self._farewell_ends = time.monotonic() + LONGEST_FAREWELL
+            self._deadline = min(self._farewell_ends, self._deadline or self._farewell_ends)
+        too_much = self._farewell_bytes > FAREWELL_BYTES
+        return too_much or time.monotonic() >= self._farewell_ends
 
     def _look_ahead(self, sock: ssl.SSLSocket) -> bool:
         # What has arrived may be of TLS itself, or half a record: no reason to wait for a PDU
@@ -169,6 +190,8 @@ class BoundedSocket(AssociationSocket):
                 return data
             got += read
         self._quiet_since = time.monotonic()
+        if self._farewell_ends is not None:
+            self._farewell_bytes += got
         return data
 
     def send(self, bytestream: bytes) -> None:
