@@ -1,14 +1,18 @@
 # make demo     the node end to end on two real exams, results in demo-out/
 # make test     every test
 # make check    format, lint, types, import rules
+# make audit    every pinned package asked about at the vulnerability service
+# make licences docs/licences.md written anew
+# make sbom     sbom.cdx.json: what is installed, as CycloneDX
 # EXTRA=gpu     TensorFlow with CUDA in place of the CPU build (after a change: make clean first)
 
 EXTRA ?= cpu
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready-$(EXTRA)
+TOOLS := .venv-tools/.ready
 
-.PHONY: demo test check format lock clean
+.PHONY: demo test check format lock clean audit licences sbom
 
 demo: $(READY)
 	$(BIN)/python -m cadnode.demo --out demo-out
@@ -37,6 +41,24 @@ $(READY): constraints/$(EXTRA).txt constraints/installer.txt pyproject.toml
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	rm -f .venv/.ready-* && touch $@
 
+audit: $(TOOLS)
+	.venv-tools/bin/python -m tools.vulnerabilities $(ARGS)
+
+licences: $(READY)
+	$(BIN)/python -m tools.licences
+
+# Checked against the schema of CycloneDX by the tool that writes it.
+sbom: $(READY) $(TOOLS)
+	.venv-tools/bin/cyclonedx-py environment --validate --output-reproducible --spec-version 1.6 \
+	  --pyproject pyproject.toml --output-file sbom.cdx.json $(BIN)/python
+
+# Apart from .venv: what inspects the node shall not be among what it inspects.
+$(TOOLS): constraints/tools.txt $(READY)
+	test -x .venv-tools/bin/python || $(PYTHON) -m venv .venv-tools
+	$(BIN)/uv pip install -q --python .venv-tools/bin/python --require-hashes -r constraints/tools.txt \
+	  || .venv-tools/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r constraints/tools.txt
+	touch $@
+
 lock: $(READY)
 	for extra in cpu gpu; do \
 	  $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
@@ -44,6 +66,9 @@ lock: $(READY)
 	    -o constraints/$$extra.txt $(LOCK) || exit 1; done
 	echo uv | $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header - -o constraints/installer.txt $(LOCK)
+	printf 'pip-audit\ncyclonedx-bom[json-validation]\n' | $(BIN)/uv pip compile -q --universal \
+	  --python-version 3.11 --generate-hashes --no-emit-index-url --no-header - \
+	  -o constraints/tools.txt $(LOCK)
 
 clean:
-	rm -rf .venv demo-out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .venv-tools sbom.cdx.json demo-out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
