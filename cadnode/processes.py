@@ -14,10 +14,11 @@ import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from cadnode.app import App, Store, lease_owner, once, utc_now
+from cadnode.clock_watch import ClockLane, horizons
 from cadnode.core.audit import ApplicationStarted, ApplicationStopped
 from cadnode.core.errors import CadnodeError, NothingToPurge
 from cadnode.core.ports import Classifier
-from cadnode.proof_parts import commitment_lane, proof_lanes
+from cadnode.proof_parts import HAND_OVER, commitment_lane, proof_lanes
 from cadnode.pulling import PullLane
 from cadnode.storage.retention import purge, remove_unknown
 from cadnode.storage.spool import Spool
@@ -91,7 +92,15 @@ def work(app: App) -> None:
         *proof_lanes(settings, store.exams, owner=owner, clock=utc_now, lease=lease),
         commitment_lane(settings, store.exams, spool, owner=owner, clock=utc_now, lease=lease),
     ]
+    scheduler = _housekeeping(app, store, spool)
+    clock = ClockLane(
+        store.database,
+        horizons(settings, longest_lease=HAND_OVER),
+        set_back=lambda: _run_all_now(scheduler),
+        clock=utc_now,
+    )
     lanes: list[Lane] = [
+        clock,
         AnalysisLane(
             store.exams,
             pipeline,
@@ -117,7 +126,6 @@ def work(app: App) -> None:
     ]
     loading = threading.Thread(target=_load, args=(classifier,), name="loading", daemon=True)
     threads.append(loading)
-    scheduler = _housekeeping(app, store, spool)
     for thread in threads:
         thread.start()
     app.audit.record(ApplicationStarted("work", os.getpid()))
@@ -207,6 +215,12 @@ def _housekeeping(app: App, store: Store, spool: Spool) -> BackgroundScheduler:
         )
     scheduler.start()
     return scheduler
+
+
+def _run_all_now(scheduler: BackgroundScheduler) -> None:
+    """After the clock was set back: the scheduler would sleep until it is where it was."""
+    for job in scheduler.get_jobs():
+        job.modify(next_run_time=utc_now())
 
 
 def _survive(job: Callable[[], None]) -> Callable[[], None]:

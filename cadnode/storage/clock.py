@@ -1,0 +1,90 @@
+"""What a clock that was set back leaves behind: times that nobody would reach for an hour.
+
+Due times and ends of leases are times of day. When the clock is set back, by a person, by NTP or
+by a machine that starts without a battery, they lie further ahead than the node ever sets them:
+that is how they are found, with no memory of what the clock said before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Column, ColumnElement, and_, select, update
+
+from cadnode.core.jobs import ANALYSIS_LANE, DeliveryStatus, ExamStatus
+from cadnode.storage.database import Database
+from cadnode.storage.tables import commitment_requests, deliveries, jobs
+
+SLACK = timedelta(seconds=5)
+"""The clocks of several machines on one database may differ by so much."""
+
+
+@dataclass(frozen=True, slots=True)
+class Horizons:
+    """How far ahead the node itself ever sets a time."""
+
+    exam: timedelta
+    delivery: timedelta
+    proof: timedelta
+    lease: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Rows whose time lies beyond its horizon, and what it is set to."""
+
+    column: Column[datetime]
+    beyond: ColumnElement[bool]
+    to: datetime
+
+
+def bring_forward(database: Database, horizons: Horizons, *, now: datetime) -> int:
+    """Make due what lies beyond its horizon, and let leases end a lease from now; how many rows.
+
+    Whoever lives renews its lease, and the end of a dead one is no longer an hour away.
+    """
+    sorts = _sorts(horizons, now)
+    with database.read() as connection:
+        if not any(
+            connection.execute(select(rows.column).where(rows.beyond).limit(1)).first()
+            for rows in sorts
+        ):
+            return 0
+    with database.write() as connection:
+        return sum(
+            connection.execute(
+                update(rows.column.table).where(rows.beyond).values({rows.column: rows.to})
+            ).rowcount
+            for rows in sorts
+        )
+
+
+def _sorts(horizons: Horizons, now: datetime) -> Sequence[_Rows]:
+    def due(column: Column[datetime], among: ColumnElement[bool], longest: timedelta) -> _Rows:
+        return _Rows(column, and_(among, column > now + longest + SLACK), now)
+
+    def lease(column: Column[datetime]) -> _Rows:
+        ends = now + horizons.lease
+        return _Rows(column, column > ends + SLACK, ends)
+
+    in_analysis = jobs.c.status.in_(sorted(ANALYSIS_LANE))
+    receiving = jobs.c.status == ExamStatus.RECEIVING
+    waiting = deliveries.c.status == DeliveryStatus.PENDING
+    proving = deliveries.c.proof_due_at.is_not(None)
+    return [
+        due(jobs.c.due_at, in_analysis, horizons.exam),
+        # The quiet time counts from here.
+        due(jobs.c.last_image_at, receiving, timedelta(0)),
+        due(deliveries.c.due_at, waiting, horizons.delivery),
+        due(deliveries.c.proof_due_at, proving, horizons.proof),
+        due(
+            commitment_requests.c.due_at,
+            commitment_requests.c.answered_at.is_(None),
+            horizons.delivery,
+        ),
+        lease(jobs.c.lease_until),
+        lease(deliveries.c.lease_until),
+        lease(commitment_requests.c.lease_until),
+    ]
