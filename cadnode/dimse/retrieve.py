@@ -35,13 +35,12 @@ from cadnode.dimse.sub_operations import (
 SILENCE_SECONDS = 120.0
 """For the next byte of a C-GET; an archive may have to fetch an exam from afar."""
 
-# An archive may send every image in the first syntax that we take for its class, and fail where it
-# cannot convert (DCMTK's dcmqrscp): then one syntax at a time.
-_COMPRESSED = [s for s in RECEIVED_TRANSFER_SYNTAXES if s not in UNCOMPRESSED_TRANSFER_SYNTAXES]
-_SYNTAXES_IN_TURN: tuple[Sequence[str], ...] = (
-    (*UNCOMPRESSED_TRANSFER_SYNTAXES, *_COMPRESSED),
-    *((syntax,) for syntax in _COMPRESSED),
+# An archive may send every image in the first syntax that both take for its class, and fail where
+# it cannot convert (DCMTK's dcmqrscp): what is missing then is asked for in one syntax at a time.
+_COMPRESSED = tuple(
+    syntax for syntax in RECEIVED_TRANSFER_SYNTAXES if syntax not in UNCOMPRESSED_TRANSFER_SYNTAXES
 )
+_SYNTAXES = (*UNCOMPRESSED_TRANSFER_SYNTAXES, *_COMPRESSED)
 
 
 class Retriever:
@@ -78,7 +77,8 @@ class Retriever:
         """
         ends = time.monotonic() + self._deadline
         left, reasons, done = tuple(series), dict[str, str](), 0
-        for syntaxes in _SYNTAXES_IN_TURN:
+        syntaxes, others = _SYNTAXES, list(_COMPRESSED)
+        while True:
             run = GetRun(self._source, study_instance_uid, _after(progress, done), keeping)
             contexts = [
                 build_context(STUDY_ROOT_GET, list(UNCOMPRESSED_TRANSFER_SYNTAXES)),
@@ -89,12 +89,15 @@ class Retriever:
                 ),
             ]
             seconds = max(0.1, ends - time.monotonic())
-            reasons = self._within(run, contexts, left, min(SILENCE_SECONDS, seconds), seconds)
+            now = self._within(run, contexts, left, min(SILENCE_SECONDS, seconds), seconds)
+            asked = {uid for one in left for uid in one.sop_instance_uids}
+            reasons = {uid: why for uid, why in reasons.items() if uid not in asked} | now
             done += run.done
-            left = _narrowed(left, reasons)
-            if not left or not run.another_syntax_may_do:
-                break
-        return reasons
+            left = _narrowed(left, now.keys() - run.refused)
+            others = [syntax for syntax in others if syntax in run.accepted]
+            if not (left and others and run.another_syntax_may_do):
+                return reasons
+            syntaxes = (others.pop(0),)
 
     def move(
         self, study_instance_uid: str, series: Sequence[WantedSeries], progress: Progress

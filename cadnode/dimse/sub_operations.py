@@ -209,8 +209,11 @@ class GetRun(Run):
         super().__init__(source, study_instance_uid, progress)
         self._keeping = keeping
         self._answers = StoreAnswers(self._receive)
+        self.accepted: frozenset[str] = frozenset()
+        """The transfer syntaxes in which the archive may send."""
+        self.refused: set[str] = set()
+        """The images that came and were not kept."""
         self._done: set[str] = set()
-        self._refused: set[str] = set()
 
     def folder(self) -> Path:
         """The folder of files that are still growing."""
@@ -228,6 +231,7 @@ class GetRun(Run):
             if context.abstract_syntax != self.model
         ]
         if any(context.as_scp for context in storage):
+            self.accepted = frozenset(str(context.transfer_syntax[0]) for context in storage)
             return None
         return f'{self._source.name} sends no images by C-GET: set retrieve = "move"'
 
@@ -259,10 +263,10 @@ class GetRun(Run):
         if answer.Status == SUCCESS:
             self._done.add(uid)
         else:
-            self._refused.add(uid)
+            self.refused.add(uid)
             comment = answer.get("ErrorComment", "")
             self.reasons[uid] = f"not kept, we answered 0x{answer.Status:04X}: {comment}"
-        self._progress(len(self._done), len(self._refused))
+        self._progress(len(self._done), len(self.refused))
         return answer
 
     def _receive(self, incoming: IncomingObject) -> Acceptance:

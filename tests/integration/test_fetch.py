@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,15 +12,17 @@ from typing import Any
 
 import pytest
 from pydicom import dcmread
-from pydicom.uid import JPEGLosslessSV1, generate_uid
+from pydicom.dataset import Dataset
+from pydicom.uid import CTImageStorage, JPEGLosslessSV1, generate_uid
+from pynetdicom.events import Event
 from typer.testing import CliRunner, Result
 
 from cadnode.app import App, Store
-from cadnode.cli import cli
+from cadnode.cli import cli, main
 from cadnode.config import load_settings
-from cadnode.dimse.archive import Archive
 from cadnode.dimse.scu import Destination
 from tests.integration.archives import ARCHIVES, fill
+from tests.integration.fake_archive import CANCEL, UNABLE, FakeArchive, running_archive
 from tests.objects import four_views, mammogram, secondary_capture
 from tests.peers import free_port
 
@@ -126,3 +129,222 @@ def test_an_exam_is_fetched_once_and_without_what_is_no_mammogram(
         stored = dcmread(kept[str(image.SOPInstanceUID)])
         assert (stored.pixel_array == image.pixel_array).all()
     assert at_archive.events().count("4 images were fetched from archive.") == 1
+
+
+@dataclass
+class Misbehaving:
+    """A node beside an archive that misbehaves."""
+
+    site: Site
+    archive: FakeArchive
+
+    def reasons(self) -> set[str]:
+        """Why images of the exam were not fetched."""
+        (study,) = self.site.fetched("--study", STUDY, status=3)["studies"]
+        return set(study["failed"].values())
+
+
+@contextmanager
+def beside(
+    folder: Path, archive: FakeArchive, retrieve: str = "get", more: str = ""
+) -> Iterator[Misbehaving]:
+    """A node whose source is `archive`."""
+    archive.our_port = free_port()
+    with (
+        running_archive(archive) as destination,
+        site(folder, destination, archive.our_port, retrieve, more) as node,
+    ):
+        yield Misbehaving(node, archive)
+
+
+def exam(images: int = 3) -> list[Dataset]:
+    return [
+        mammogram(study_uid=STUDY, instance_number=n, rows=16, columns=16) for n in range(images)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("retrieve", "status", "says"),
+    [
+        ("get", UNABLE, "0xA702: out of resources"),
+        ("get", CANCEL, "0xFE00: it cancelled"),
+        ("move", UNABLE, "0xA702: out of resources"),
+        ("move", CANCEL, "0xFE00: it cancelled"),
+        ("move", 0xC123, "0xC123"),
+    ],
+)
+def test_what_came_before_a_failure_is_kept_and_the_rest_is_named(
+    tmp_path: Path, retrieve: str, status: int, says: str
+) -> None:
+    images = exam()
+    archive = FakeArchive(images, before_image=lambda _event, number: status if number else None)
+    with beside(tmp_path, archive, retrieve) as found:
+        (study,) = found.site.fetched("--study", STUDY, status=3)["studies"]
+
+        assert study["fetched"] == 1
+        assert set(study["failed"]) == {str(image.SOPInstanceUID) for image in images[1:]}
+        assert all(says in reason for reason in study["failed"].values())
+        assert set(found.site.kept()) == {str(images[0].SOPInstanceUID)}
+
+
+def test_what_failed_is_all_that_the_next_fetch_asks_for(tmp_path: Path) -> None:
+    archive = FakeArchive(exam(), before_image=lambda _event, number: CANCEL if number else None)
+    with beside(tmp_path, archive) as found:
+        found.site.fetched("--study", STUDY, status=3)
+        archive.before_image = lambda _event, _number: None
+        (study,) = found.site.fetched("--study", STUDY)["studies"]
+
+        assert study["fetched"] == 2
+        levels = [identifier.QueryRetrieveLevel for identifier in archive.asked]
+        assert (levels[0], levels[-1]) == ("SERIES", "IMAGE")
+        assert len(archive.asked[-1].SOPInstanceUID) == 2
+        assert len(found.site.kept()) == 3
+
+
+@pytest.mark.parametrize("retrieve", ["get", "move"])
+def test_an_archive_that_hangs_in_mid_retrieve_is_left_at_the_deadline(
+    tmp_path: Path, retrieve: str
+) -> None:
+    archive = FakeArchive(exam())
+    archive.before_image = archive.hang
+    with beside(tmp_path, archive, retrieve, "deadline_seconds = 1.5\n") as found:
+        begun = time.monotonic()
+        reasons = found.reasons()
+
+        assert time.monotonic() - begun < 8
+        assert len(reasons) == 1
+        assert len(found.site.kept()) == 1
+
+
+def test_an_archive_that_breaks_off_leaves_what_is_kept(tmp_path: Path) -> None:
+    def abort(event: Event, number: int) -> None:
+        if number == 1:
+            event.assoc.abort()
+
+    with beside(tmp_path, FakeArchive(exam(), before_image=abort)) as found:
+        assert found.reasons() == {"C-GET: the peer ended the association"}
+        assert len(found.site.kept()) == 1
+        assert list((tmp_path / "data/incoming/fetch").iterdir()) == []
+
+
+def test_an_archive_that_does_not_know_us_is_told_what_to_set_up(tmp_path: Path) -> None:
+    with beside(tmp_path, FakeArchive(exam(), knows_us=False), "move") as found:
+        (reason,) = found.reasons()
+
+        port = found.archive.our_port
+        assert "0xA801" in reason
+        assert f"AE title CADNODE, host 127.0.0.1, port {port}" in reason
+
+
+def test_an_archive_that_says_success_without_sending_is_not_believed(tmp_path: Path) -> None:
+    with beside(tmp_path, FakeArchive(exam(), sends_nothing=True)) as found:
+        assert found.reasons() == {"archive says that all was sent, but it did not come"}
+
+
+def test_an_image_of_another_study_is_refused(tmp_path: Path) -> None:
+    stranger = mammogram(study_uid=OTHER_STUDY, rows=16, columns=16)
+    with beside(tmp_path, FakeArchive(exam(), also_sends=[stranger])) as found:
+        found.site.fetch("--study", STUDY)
+
+        assert str(stranger.SOPInstanceUID) not in found.site.kept()
+        assert len(found.site.kept()) == 3
+
+
+def test_an_image_of_a_class_that_was_not_offered_is_not_taken(tmp_path: Path) -> None:
+    stranger = mammogram(study_uid=STUDY, sop_uid="1.2.3", rows=16, columns=16)
+    stranger.SOPClassUID = CTImageStorage
+    stranger.file_meta.MediaStorageSOPClassUID = CTImageStorage
+    with beside(tmp_path, FakeArchive(exam(), also_sends=[stranger])) as found:
+        assert found.site.fetch("--study", STUDY).exit_code == 0
+
+        assert len(found.site.kept()) == 3
+
+
+def test_an_archive_without_c_get_is_said_to_need_c_move(tmp_path: Path) -> None:
+    with beside(tmp_path, FakeArchive(exam(), accepts_get=False)) as found:
+        assert found.reasons() == {"archive does not take C-GET"}
+
+
+def test_an_archive_that_answers_no_optional_key_is_fetched_from(tmp_path: Path) -> None:
+    with beside(tmp_path, FakeArchive(exam(), answers_optional_keys=False)) as found:
+        (study,) = found.site.fetched("--study", STUDY)["studies"]
+
+        assert study["fetched"] == 3
+
+
+def test_an_archive_that_ignores_the_keys_is_not_fetched_empty(tmp_path: Path) -> None:
+    others = [mammogram(study_uid=OTHER_STUDY, rows=16, columns=16)]
+    with beside(tmp_path, FakeArchive(others, matches_keys=False)) as found:
+        content = found.site.fetched("--study", STUDY, status=3)
+        by_date = found.site.fetched("--date", "20200101-20200131")
+
+        assert content["studies"] == by_date["studies"] == []
+        assert "holds no such exam" in content["problems"][0]
+
+
+def test_too_many_matches_are_said_and_nothing_is_fetched(tmp_path: Path) -> None:
+    with beside(tmp_path, FakeArchive(exam(), endless=True)) as found:
+        content = found.site.fetched("--date", "today", "--limit", "50", status=3)
+
+        assert content["studies"] == []
+        assert "E205 more than 50 answers" in content["problems"][0]
+
+
+def test_an_archive_that_refuses_the_query_is_named_with_its_answer(tmp_path: Path) -> None:
+    with beside(tmp_path, FakeArchive(exam(), before_find=lambda _event: 0xA700)) as found:
+        result = found.site.fetch("--study", STUDY)
+
+        assert result.exit_code == 3
+        assert "E602 C-FIND answered 0xA700" in result.output
+
+
+def test_an_archive_that_is_down_is_named(tmp_path: Path) -> None:
+    nobody = Destination("archive", "GONE", "127.0.0.1", free_port())
+    with site(tmp_path, nobody, free_port(), "get") as node:
+        result = node.fetch("--study", STUDY)
+
+        assert result.exit_code == 3
+        assert "E601" in result.output
+
+
+def test_a_full_spool_is_answered_and_named(tmp_path: Path) -> None:
+    with beside(tmp_path, FakeArchive(exam())) as found:
+        text = found.site.config.read_text()
+        found.site.config.write_text(text.replace("reserve_mb = 1", "reserve_mb = 1000000000"))
+
+        (reason,) = found.reasons()
+        assert "0xA700" in reason
+        assert found.site.kept() == {}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("--date", "2026-01-31"),
+        ("--date", "20260201-20260101"),
+        ("--study", "1.2.*"),
+        ("--accession", "A1", "--from", "nobody"),
+    ],
+)
+def test_a_fetch_that_does_not_say_what_ends_with_2(
+    tmp_path: Path, arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nobody = Destination("archive", "GONE", "127.0.0.1", free_port())
+    with site(tmp_path, nobody, free_port(), "get") as node:
+        monkeypatch.setattr("sys.argv", ["cadnode", "fetch", *arguments, "-c", str(node.config)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+
+        assert ended.value.code == 2
+
+
+def test_the_table_says_what_was_fetched(tmp_path: Path) -> None:
+    with beside(tmp_path, FakeArchive(exam())) as found:
+        listed = found.site.fetch("--study", STUDY, "--dry-run").output
+        fetched = found.site.fetch("--study", STUDY).output
+        nothing = found.site.fetch("--date", "20200101").output
+
+        assert "to fetch" in listed
+        assert fetched.splitlines()[-1].split() == [STUDY, "20240102", "MG", "3", "0", "3", "0"]
+        assert nothing == "Nothing at archive matches.\n"
