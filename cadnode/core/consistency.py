@@ -13,6 +13,7 @@ from enum import Enum
 
 from cadnode.core.exam import ImageState
 from cadnode.core.jobs import ANALYSIS_LANE, FINISHED, DeliveryStatus, ExamStatus
+from cadnode.core.proof import OPEN_PROOFS
 
 STUCK_AFTER = timedelta(hours=1)
 """Work due for so long that nobody has taken is worth a look."""
@@ -34,7 +35,7 @@ class Kind(Enum):
     IMAGE_LOST = ("F301", True, "an image was acknowledged but is in no exam")
     EXAM_EMPTY = ("F302", True, "an exam without images")
     RESULTS_MISSING = ("F303", True, "an exam is reported but has no result object")
-    DELIVERY_OPEN = ("F304", True, "an exam is finished but a delivery is not")
+    DELIVERY_OPEN = ("F304", True, "an exam is finished but a delivery or its proof is not")
     NOTHING_PENDING = ("F305", True, "an exam waits for deliveries that have all ended")
     REASON_MISSING = ("F306", True, "an exam failed without a reason or a step to start again at")
     END_MISSING = ("F307", True, "a finished exam has no time at which it ended")
@@ -130,6 +131,13 @@ class DeliveryFacts:
     status: str
     due_at: datetime
     lease_until: datetime | None
+    proof: str | None = None
+    proof_due_at: datetime | None = None
+
+    @property
+    def awaits_proof(self) -> bool:
+        """The destination has stored it and has still to prove that it holds it."""
+        return self.status == DeliveryStatus.DELIVERED and self.proof in OPEN_PROOFS
 
 
 @dataclass(frozen=True)
@@ -143,6 +151,8 @@ class NodeFacts:
     replaced: Sequence[ReplacedFacts] = ()
     acknowledged: frozenset[str] = frozenset()
     """SOP Instance UIDs that the history says were received and kept."""
+    silent: frozenset[str] = frozenset()
+    """Destinations that do not answer: the node knows, and what waits for them is not stuck."""
 
     def is_purged(self, exam_id: int) -> bool:
         """True when the exam's files are gone on purpose."""
@@ -224,12 +234,14 @@ def _unreported(facts: NodeFacts) -> Iterator[Discrepancy]:
 
 
 def _open_deliveries(facts: NodeFacts) -> Iterator[Discrepancy]:
-    ended = (ExamStatus.DELIVERED, ExamStatus.COMMITTED, ExamStatus.PURGED, ExamStatus.CANCELLED)
+    ended = FINISHED - {ExamStatus.SKIPPED}
+    settled = (ExamStatus.COMMITTED, ExamStatus.PURGED)
     by_exam = facts.deliveries_of()
     for exam in facts.exams.values():
         statuses = [delivery.status for delivery in by_exam.get(exam.id, ())]
         is_open = DeliveryStatus.PENDING in statuses
-        if exam.status in ended and is_open:
+        awaits_proof = any(delivery.awaits_proof for delivery in by_exam.get(exam.id, ()))
+        if (exam.status in ended and is_open) or (exam.status in settled and awaits_proof):
             yield _of(Kind.DELIVERY_OPEN, exam, f"the exam is {exam.status}")
         elif exam.status == ExamStatus.REPORTED and not is_open:
             yield _of(Kind.NOTHING_PENDING, exam)
@@ -302,10 +314,14 @@ def _stuck(
         if exam.status in ANALYSIS_LANE and is_late(exam.due_at, exam.lease_until):
             yield _of(Kind.STUCK, exam, "is a worker running?")
     for delivery in facts.deliveries:
+        due_at = delivery.proof_due_at if delivery.awaits_proof else delivery.due_at
+        is_open = delivery.awaits_proof or delivery.status == DeliveryStatus.PENDING
         if (
-            delivery.status == DeliveryStatus.PENDING
+            is_open
+            and due_at is not None
             and destinations.get(delivery.destination)
-            and is_late(delivery.due_at, delivery.lease_until)
+            and delivery.destination not in facts.silent
+            and is_late(due_at, delivery.lease_until)
         ):
             yield Discrepancy(
                 Kind.STUCK,

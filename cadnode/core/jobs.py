@@ -5,7 +5,7 @@ receiving -> analyzed -> reported -> delivered -> committed -> purged
     \\-> skipped -> purged
 any of receiving, analyzed, reported -> failed -> (a person) retry or give up
 any of receiving, analyzed, reported, failed -> superseded -> purged
-delivered -> reported                  (a destination does not hold what it said it stored)
+delivered, committed -> reported       (a destination does not hold what it said it stored)
 any that is not finished -> cancelled -> purged                  (a person)
 """
 
@@ -54,7 +54,7 @@ MOVES: Mapping[ExamStatus, frozenset[ExamStatus]] = MappingProxyType(
         _S.ANALYZED: frozenset({_S.REPORTED, _S.FAILED, *_ENDS}),
         _S.REPORTED: frozenset({_S.DELIVERED, _S.FAILED, *_ENDS}),
         _S.DELIVERED: frozenset({_S.COMMITTED, _S.REPORTED, _S.PURGED}),
-        _S.COMMITTED: frozenset({_S.PURGED}),
+        _S.COMMITTED: frozenset({_S.REPORTED, _S.PURGED}),
         _S.SKIPPED: frozenset({_S.PURGED}),
         _S.FAILED: frozenset({_S.RECEIVING, _S.ANALYZED, _S.REPORTED, *_ENDS}),
         _S.CANCELLED: frozenset({_S.PURGED}),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection, select
 
+from cadnode.core.breaker import LineState
 from cadnode.core.consistency import (
     DeliveryFacts,
     Discrepancy,
@@ -16,7 +17,15 @@ from cadnode.core.consistency import (
     ReplacedFacts,
     ResultFacts,
 )
-from cadnode.storage.tables import deliveries, events, images, jobs, replaced_images, results
+from cadnode.storage.tables import (
+    deliveries,
+    destination_states,
+    events,
+    images,
+    jobs,
+    replaced_images,
+    results,
+)
 
 
 def node_facts(connection: Connection) -> NodeFacts:
@@ -30,6 +39,7 @@ def node_facts(connection: Connection) -> NodeFacts:
         acknowledged=frozenset(
             uid for uid in connection.execute(_ACKNOWLEDGED).scalars() if uid is not None
         ),
+        silent=frozenset(connection.execute(_SILENT).scalars()),
     )
 
 
@@ -87,5 +97,8 @@ _DELIVERIES = select(
     deliveries.c.status,
     deliveries.c.due_at,
     deliveries.c.lease_until,
+    deliveries.c.proof,
+    deliveries.c.proof_due_at,
 ).order_by(deliveries.c.id)
+_SILENT = select(destination_states.c.name).where(destination_states.c.state == LineState.OPEN)
 _ACKNOWLEDGED = select(events.c.subject_uid).where(events.c.kind == "image-received").distinct()

@@ -191,13 +191,15 @@ def _ask(facts: NodeFacts, archives: Mapping[str, Holdings]) -> tuple[list[Discr
     for name, holdings in archives.items():
         by_study: dict[str, list[ResultFacts]] = {}
         for delivery in facts.deliveries:
-            # What is purged here could not be sent again.
+            exam = facts.exams[delivery.exam_id]
+            # What is purged here could not be sent again, and what is superseded need not be.
             if (
                 delivery.destination == name
                 and delivery.status == DeliveryStatus.DELIVERED
-                and not facts.is_purged(delivery.exam_id)
+                and exam.status != ExamStatus.PURGED
+                and exam.superseded_by is None
             ):
-                study = facts.exams[delivery.exam_id].study_instance_uid
+                study = exam.study_instance_uid
                 by_study.setdefault(study, []).append(recorded[delivery.result_id])
         try:
             for study, stored in by_study.items():

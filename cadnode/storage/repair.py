@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, delete, select, update
 
 from cadnode.core.consistency import Discrepancy, Kind
 from cadnode.core.errors import NotFound
 from cadnode.core.jobs import DeliveryStatus, ExamStatus
 from cadnode.storage.database import Database
+from cadnode.storage.proofs import FRESH
 from cadnode.storage.reading import ExamRecords
 from cadnode.storage.reporting import settle
 from cadnode.storage.rows import job_row, log_event
 from cadnode.storage.spool import Spool
-from cadnode.storage.tables import deliveries, jobs, results
+from cadnode.storage.tables import commitment_items, deliveries, jobs, results
 
 _ACTOR = "fsck"
+_DELIVERED = (ExamStatus.DELIVERED, ExamStatus.COMMITTED, ExamStatus.REPORTED)
 
 
 class Repair:
@@ -76,7 +78,7 @@ class Repair:
         destination = item.detail.rpartition(" at ")[2]
         with self._database.write() as connection:
             job = job_row(connection, _exam(item))
-            if job.status not in (ExamStatus.DELIVERED, ExamStatus.COMMITTED, ExamStatus.REPORTED):
+            if job.status not in _DELIVERED or job.superseded_by is not None:
                 return None
             path = _wait_again(connection, item.subject, destination, self._now)
             if path is None or not self._spool.path_of(path).exists():
@@ -113,14 +115,22 @@ def _wait_again(
     ).one_or_none()
     if result is None:
         return None
-    changed = connection.execute(
-        update(deliveries)
-        .where(
+    delivery = connection.execute(
+        select(deliveries.c.id).where(
             deliveries.c.result_id == result.id,
             deliveries.c.destination == destination,
             deliveries.c.status == DeliveryStatus.DELIVERED,
         )
+    ).scalar_one_or_none()
+    if delivery is None:
+        return None
+    # What was asked before the next delivery says nothing about it.
+    connection.execute(delete(commitment_items).where(commitment_items.c.delivery_id == delivery))
+    connection.execute(
+        update(deliveries)
+        .where(deliveries.c.id == delivery)
         .values(
+            **FRESH,
             status=DeliveryStatus.PENDING,
             due_at=now,
             tries=0,
@@ -128,6 +138,8 @@ def _wait_again(
             delivered_at=None,
             error_code=None,
             error_text=None,
+            lease_owner=None,
+            lease_until=None,
         )
     )
-    return result.path if changed.rowcount else None
+    return str(result.path)

@@ -74,8 +74,10 @@ class TestMoves:
         assert {status for status in ExamStatus if S.PURGED in MOVES[status]} < FINISHED
 
     def test_a_finished_exam_never_goes_back_to_work(self):
+        # What was sent may have to be sent again, never to be analyzed again.
+        sent = {S.DELIVERED, S.COMMITTED}
         for status in FINISHED:
-            assert MOVES[status] <= FINISHED
+            assert MOVES[status] <= FINISHED | ({S.REPORTED} if status in sent else set())
 
     def test_all_that_is_not_finished_can_be_given_up(self):
         for status in set(ExamStatus) - FINISHED:
