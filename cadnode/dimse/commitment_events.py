@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import queue
+import time
 from collections.abc import Callable
 from typing import Any, cast
 
 from pynetdicom.association import Association
-from pynetdicom.dimse_primitives import N_EVENT_REPORT
+from pynetdicom.dimse_primitives import N_ACTION, N_EVENT_REPORT
 
 from cadnode.core.errors import CadnodeError, UnreadableObject
 from cadnode.core.proof import CommitmentReport, ReportTaken
@@ -79,6 +80,24 @@ class ReportProvider(AskingProvider):
         cast("Any", assoc)._serve_request = lambda message, context_id: self._requests.put(
             (message, context_id)
         )
+
+    def ask(
+        self, message: N_ACTION, context_id: int, answer_reports: Callable[[], None], seconds: float
+    ) -> N_ACTION | None:
+        """The response to the request; None when the other end broke off or was silent for so
+        long. A report that comes first is answered: some archives wait for that."""
+        self.send_msg(message, context_id)
+        ends = time.monotonic() + seconds
+        while time.monotonic() < ends:
+            answer_reports()
+            try:
+                _, response = self.msg_queue.get_nowait()
+            except queue.Empty:
+                if not self.assoc.is_established:
+                    return None
+                continue
+            return response if isinstance(response, N_ACTION) else None
+        return None
 
     def answer(self, by: str, take: TakeReport, seconds: float) -> str | None:
         """Wait for a report and answer it; its Transaction UID, None when there was none."""

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from pydicom.dataset import Dataset
+from pydicom.uid import UID
+from pynetdicom.dimse_primitives import N_ACTION
 from pynetdicom.presentation import build_context
 
 from cadnode.core.commitment import CommitmentItem
@@ -27,6 +29,7 @@ from cadnode.dimse.commitment_messages import (
     REQUEST_COMMITMENT,
     STORAGE_COMMITMENT,
     commitment_context,
+    encoded,
     request_data_set,
 )
 from cadnode.dimse.contexts import UNCOMPRESSED_TRANSFER_SYNTAXES
@@ -35,6 +38,8 @@ from cadnode.dimse.find import PENDING, STUDY_ROOT_FIND
 
 LINGER_SECONDS = 3.0
 """An archive that reports on the association of the request does it at once."""
+
+LOOK_SECONDS = 0.02
 
 NOT_OFFERED = frozenset({0x0112, 0x0118, 0x0122, 0x0123, 0x0124, 0x0211})
 """Answers of one who does not commit at all, or not to us (PS3.7 annex C)."""
@@ -74,7 +79,14 @@ class DicomProver:
         )
         outcome = within(
             self._timeouts.delivery,
-            lambda: _ask(line, request, before, on_report, self._linger),
+            lambda: _ask(
+                line,
+                request,
+                before,
+                on_report,
+                linger=self._linger,
+                patience=self._timeouts.answer,
+            ),
             line.cut,
         )
         return outcome or AskOutcome(AskAnswer.NO_ANSWER, "the time for it was over")
@@ -94,44 +106,50 @@ def _ask(
     request: Dataset,
     before: Callable[[], None],
     on_report: Callable[[CommitmentReport], ReportTaken],
+    *,
     linger: float,
+    patience: float,
 ) -> AskOutcome:
     trouble = line.open([commitment_context()], provider=ReportProvider)
     if trouble is not None:
         offered = trouble.cause is not SendCause.CONTEXT_REJECTED
         return _no_answer(trouble) if offered else AskOutcome(AskAnswer.NOT_OFFERED)
     before()
-    try:
-        answer, _ = line.association.send_n_action(
-            request, REQUEST_COMMITMENT, STORAGE_COMMITMENT, PUSH_MODEL_INSTANCE
-        )
-    except RuntimeError:
-        # The peer ended the association before it was asked.
+    provider = cast("ReportProvider", line.association.dimse)
+    by = str(line.association.remote["ae_title"]).strip()
+    reported: list[str | None] = []
+
+    def answer_reports() -> None:
+        reported.append(provider.answer(by, lambda report, _by: on_report(report), LOOK_SECONDS))
+
+    context = line.association.accepted_contexts[0]
+    message = _action(request, str(context.transfer_syntax[0]))
+    response = provider.ask(message, int(context.context_id or 0), answer_reports, patience)
+    if response is None or response.Status is None:
         return _no_answer(line.after_silence())
-    status = answer.get("Status")
-    if status is None:
-        return _no_answer(line.after_silence())
-    if status in DONE:
-        _await_report(line, str(request.TransactionUID), on_report, linger)
+    if response.Status in DONE:
+        ends = time.monotonic() + linger
+        while (
+            request.TransactionUID not in reported
+            and line.association.is_established
+            and time.monotonic() < ends
+        ):
+            answer_reports()
         line.close()
         return AskOutcome(AskAnswer.ACCEPTED)
     line.close()
-    refused = AskAnswer.NOT_OFFERED if status in NOT_OFFERED else AskAnswer.REFUSED
-    return AskOutcome(refused, f"N-ACTION answered 0x{int(status):04X}")
+    refused = AskAnswer.NOT_OFFERED if response.Status in NOT_OFFERED else AskAnswer.REFUSED
+    return AskOutcome(refused, f"N-ACTION answered 0x{response.Status:04X}")
 
 
-def _await_report(
-    line: Line,
-    transaction_uid: str,
-    on_report: Callable[[CommitmentReport], ReportTaken],
-    linger: float,
-) -> None:
-    provider = cast("ReportProvider", line.association.dimse)
-    by = str(line.association.remote["ae_title"]).strip()
-    ends = time.monotonic() + linger
-    while line.association.is_established and not line.over_time() and time.monotonic() < ends:
-        if provider.answer(by, lambda report, _by: on_report(report), 0.05) == transaction_uid:
-            return
+def _action(request: Dataset, transfer_syntax_uid: str) -> N_ACTION:
+    message = N_ACTION()
+    message.MessageID = 1
+    message.RequestedSOPClassUID = UID(STORAGE_COMMITMENT)
+    message.RequestedSOPInstanceUID = UID(PUSH_MODEL_INSTANCE)
+    message.ActionTypeID = REQUEST_COMMITMENT
+    message.ActionInformation = encoded(request, transfer_syntax_uid)
+    return message
 
 
 def _no_answer(trouble: Trouble) -> AskOutcome:
