@@ -35,6 +35,7 @@ class Target:
     ae_title: str
     port: int
     objects: Sequence[str] = ("mammography-cad-sr", "tid1500-sr")
+    commitment: str = "off"
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,7 @@ def running_node(
     destinations = "".join(
         f'\n[[destinations]]\nname = "{t.name}"\nae_title = "{t.ae_title}"\nhost = "127.0.0.1"\n'
         f"port = {t.port}\nobjects = {json.dumps(list(t.objects))}\n"
+        f'commitment = "{t.commitment}"\n'
         for t in targets
     )
     (folder / "cadnode.toml").write_text(
