@@ -1,5 +1,6 @@
 # make demo     the node end to end on two real exams, results in demo-out/
 # make test     every test
+# make fuzz     mutated input for every parser: SECONDS=60 shared by all of them
 # make check    format, lint, types, import rules
 # make audit    every pinned package asked about at the vulnerability service
 # make licences docs/licences.md written anew
@@ -8,17 +9,21 @@
 
 EXTRA ?= cpu
 PYTHON ?= python3
+SECONDS ?= 60
 BIN := .venv/bin
 READY := .venv/.ready-$(EXTRA)
 TOOLS := .venv-tools/.ready
 
-.PHONY: demo test check format lock clean audit licences sbom
+.PHONY: demo test fuzz check format lock clean audit licences sbom
 
 demo: $(READY)
 	$(BIN)/python -m cadnode.demo --out demo-out
 
 test: $(READY)
 	$(BIN)/python -m pytest $(ARGS)
+
+fuzz: $(READY)
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff format --check .

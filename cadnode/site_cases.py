@@ -17,6 +17,7 @@ from cadnode.core.eligibility import judge
 from cadnode.core.errors import ConfigError, ImageFailed
 from cadnode.core.mammogram import ImageHeader
 from cadnode.core.ports import MammogramReader
+from cadnode.dicom.files import PARSE_ERRORS
 from cadnode.dicom.site_facts import vendor_and_age
 from cadnode.dicom.sr_reader import read_report
 from cadnode.training import mini_mias
@@ -131,7 +132,11 @@ def _headers(source: Path, reader: MammogramReader) -> list[tuple[Path, ImageHea
 
 
 def _from_report(path: Path) -> Known:
-    report = read_report(dcmread(path))
+    try:
+        dataset = dcmread(path)
+    except PARSE_ERRORS as error:
+        raise ConfigError(f"{path} cannot be read: {type(error).__name__}") from error
+    report = read_report(dataset)
     return {
         uid: tuple(
             Annotation(finding.outline[:-1])

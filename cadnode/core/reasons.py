@@ -41,6 +41,8 @@ class Reason(Enum):
     NO_BREAST = ("N210", "no breast tissue was found in the image")
     WORKER_LOST = ("N211", "reading the image took the worker down repeatedly")
     UNREADABLE = ("N212", "the stored file cannot be read as DICOM")
+    DECODER_BROKE = ("N213", "the decoder crashed or ran out of memory on the pixel data")
+    DECODING_TOO_LONG = ("N214", "decoding the pixel data took longer than the limit")
 
     def __init__(self, code: str, text: str) -> None:
         self.code = code

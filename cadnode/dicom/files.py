@@ -59,6 +59,10 @@ class ReadLimits:
     """Rows times columns; a 24 x 30 cm film at 43.5 um has 38 million."""
     max_inflated_bytes: int = 256 * 1024 * 1024
     """Size of a deflated data set once inflated."""
+    decode_seconds: float = 60.0
+    """How long a decoder may take over one image."""
+    decode_bytes: int = 4096 << 20
+    """Memory of the process that decodes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,7 +100,8 @@ def opened(path: Path, limits: ReadLimits) -> Iterator[OpenFile]:
     """The file at `path`, open while the context lasts.
 
     Raises ImageFailed: UNREADABLE when it is no DICOM file or not there, SIZE_OUT_OF_RANGE when a
-    deflated data set is larger than the limit. Raises ImageUnreachable when the system refuses.
+    deflated data set is larger than the limit. Raises ImageUnreachable when the system refuses,
+    also while the context lasts.
     """
     try:
         handle = path.open("rb")
@@ -114,7 +119,10 @@ def opened(path: Path, limits: ReadLimits) -> Iterator[OpenFile]:
                 ) from error
             # Not the message: pydicom's may quote values, and a value may be a name.
             raise ImageFailed(Reason.UNREADABLE, type(error).__name__) from error
-        yield found
+        try:
+            yield found
+        except OSError as error:
+            raise ImageUnreachable(f"a stored image cannot be read: {error.strerror}") from error
 
 
 @contextmanager

@@ -3,47 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.encaps import encapsulate
-from pydicom.pixels.decoders.base import get_decoder
-from pydicom.uid import UID
 
 from cadnode.core.errors import ImageFailed
 from cadnode.core.mammogram import ImageHeader
 from cadnode.core.reasons import Reason
 from cadnode.dicom.codestreams import is_complete, size_of
-from cadnode.dicom.files import (
-    PARSE_ERRORS,
-    UNDEFINED_LENGTH,
-    OpenFile,
-    ReadLimits,
-    quiet,
-)
+from cadnode.dicom.decoder import DECODERS, Order
+from cadnode.dicom.files import UNDEFINED_LENGTH, OpenFile, ReadLimits
 from cadnode.dicom.header import integer
 
 _NATIVE = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99"})
 _RLE = "1.2.840.10008.1.2.5"
 
-DECODERS: Mapping[str, str] = MappingProxyType(
-    {
-        _RLE: "pylibjpeg",
-        "1.2.840.10008.1.2.4.57": "gdcm",
-        "1.2.840.10008.1.2.4.70": "gdcm",
-        "1.2.840.10008.1.2.4.80": "pyjpegls",
-        "1.2.840.10008.1.2.4.90": "pylibjpeg",
-        "1.2.840.10008.1.2.4.201": "pylibjpeg",
-        "1.2.840.10008.1.2.4.202": "pylibjpeg",
-    }
-)
-"""pydicom's decoder plugin for each compressed syntax: chosen, so that what else happens to be
-installed changes no pixel."""
+_MARGIN = 1 << 16
+
+Decode = Callable[[bytes, Order], NDArray[np.uint16]]
+"""From a codestream to stored values, shape (rows, columns); raises ImageFailed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +38,12 @@ class _Layout:
     signed: bool
 
 
-def stored_values(file: OpenFile, header: ImageHeader, limits: ReadLimits) -> NDArray[np.uint16]:
+def stored_values(
+    file: OpenFile, header: ImageHeader, limits: ReadLimits, decode: Decode
+) -> NDArray[np.uint16]:
     """The stored values, shape (rows, columns), unused high bits cleared.
+
+    Uncompressed ones are taken as they are: numpy looks at bytes whose number was checked.
 
     Signed values (Pixel Representation 1, which mammograms should not have) are given as the bit
     pattern of `bits_stored` bits. Raises ImageFailed.
@@ -70,7 +55,7 @@ def stored_values(file: OpenFile, header: ImageHeader, limits: ReadLimits) -> ND
     if header.transfer_syntax_uid in _NATIVE:
         values = _native(file, layout)
     elif header.transfer_syntax_uid in DECODERS:
-        values = _encapsulated(file, header.transfer_syntax_uid, layout)
+        values = _encapsulated(file, header.transfer_syntax_uid, layout, decode)
     else:
         raise ImageFailed(Reason.SYNTAX_UNSUPPORTED, header.transfer_syntax_uid)
     return _without_unused_bits(values, layout)
@@ -118,54 +103,34 @@ def _remaining(stream: BinaryIO) -> int:
     return end - position
 
 
-def _encapsulated(file: OpenFile, syntax: str, layout: _Layout) -> NDArray[np.uint16]:
+def _encapsulated(
+    file: OpenFile, syntax: str, layout: _Layout, decode: Decode
+) -> NDArray[np.uint16]:
     if file.pixel_length != UNDEFINED_LENGTH:
         raise ImageFailed(Reason.DECODING_FAILED, "uncompressed data in a compressed syntax")
-    frame = _frame(file.stream)
+    # What a lossless codec makes of noise is a little larger than the noise.
+    frame = _frame(file.stream, 2 * layout.rows * layout.columns * 2 + _MARGIN)
     if syntax != _RLE:
         _check_codestream(frame, layout)
-    options: dict[str, Any] = {
-        "rows": layout.rows,
-        "columns": layout.columns,
-        "number_of_frames": 1,
-        "samples_per_pixel": 1,
-        "photometric_interpretation": "MONOCHROME2",
-        "bits_allocated": 16,
-        "bits_stored": layout.bits_stored,
-        "pixel_representation": int(layout.signed),
-        "pixel_keyword": "PixelData",
-    }
-    with quiet(), _decoder_errors():
-        values, _ = get_decoder(UID(syntax)).as_array(
-            encapsulate([frame], has_bot=False),
-            raw=True,
-            index=0,
-            decoding_plugin=DECODERS[syntax],
-            **options,
-        )
-    if values.shape != (layout.rows, layout.columns) or values.dtype.itemsize != 2:
-        raise ImageFailed(Reason.DECODING_FAILED, f"decoded to {values.dtype} {values.shape}")
-    return np.asarray(values).view(np.uint16)
+    return decode(
+        frame,
+        Order(
+            transfer_syntax_uid=syntax,
+            length=len(frame),
+            rows=layout.rows,
+            columns=layout.columns,
+            bits_stored=layout.bits_stored,
+            signed=layout.signed,
+        ),
+    )
 
 
-@contextmanager
-def _decoder_errors() -> Iterator[None]:
-    """Whatever a decoder raises for damaged data, as ImageFailed."""
-    try:
-        yield
-    except PARSE_ERRORS as error:
-        raise ImageFailed(Reason.DECODING_FAILED, type(error).__name__) from error
-    except BaseException as error:
-        # pylibjpeg-rle is Rust: an index beyond its buffer panics, and PyO3 derives that from
-        # BaseException so that nobody catches it by accident. Here it is only a damaged image.
-        if type(error).__module__ != "pyo3_runtime":
-            raise
-        raise ImageFailed(Reason.DECODING_FAILED, type(error).__name__) from error
+def _frame(stream: BinaryIO, longest: int) -> bytes:
+    """The fragments of the only frame joined (PS3.5 A.4), the offset table left out.
 
-
-def _frame(stream: BinaryIO) -> bytes:
-    """The fragments of the only frame joined (PS3.5 A.4), the offset table left out."""
-    content = stream.read()
+    Raises ImageFailed, DECODING_FAILED when they are more than `longest` bytes.
+    """
+    content = stream.read(longest)
     fragments = []
     position = 0
     while True:
@@ -174,6 +139,8 @@ def _frame(stream: BinaryIO) -> bytes:
             break
         end = position + 8 + int.from_bytes(length, "little")
         if len(length) < 4 or end > len(content):
+            if len(content) == longest:
+                raise ImageFailed(Reason.DECODING_FAILED, "larger than the image uncompressed")
             raise ImageFailed(Reason.PIXEL_DATA_TRUNCATED)
         if tag != b"\xfe\xff\x00\xe0":
             raise ImageFailed(Reason.DECODING_FAILED, "no fragment where one has to be")

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from cadnode.core.errors import ImageFailed
 from cadnode.core.mammogram import ImageHeader, Mammogram
 from cadnode.core.reasons import Reason
+from cadnode.dicom.decoding import DecoderProcess
 from cadnode.dicom.display import display_tables
 from cadnode.dicom.files import PARSE_ERRORS, ReadLimits, opened
 from cadnode.dicom.header import image_header
-from cadnode.dicom.pixels import stored_values
+from cadnode.dicom.pixels import Decode, stored_values
 
 __all__ = ["DicomReader", "ReadLimits"]
 
@@ -25,10 +26,15 @@ _Scalar = TypeVar("_Scalar", np.float32, np.bool_)
 
 
 class DicomReader:
-    """A `MammogramReader` for DICOM files (PS3.10). Raises ImageFailed and nothing else."""
+    """A `MammogramReader` for DICOM files (PS3.10).
 
-    def __init__(self, limits: ReadLimits | None = None) -> None:
+    Raises ImageFailed and, where not the file is to blame, ImageUnreachable; nothing else.
+    """
+
+    def __init__(self, limits: ReadLimits | None = None, decode: Decode | None = None) -> None:
+        """`decode` turns codestreams into pixels; by default in a process of this reader's own."""
         self._limits = limits or ReadLimits()
+        self._decode = decode or DecoderProcess(self._limits).decode
 
     def header(self, path: Path) -> ImageHeader:
         """What the file says without its pixels. Raises ImageFailed (UNREADABLE)."""
@@ -49,10 +55,12 @@ class DicomReader:
         if header.spacing is None:
             raise ImageFailed(Reason.PIXEL_SPACING_MISSING)
         with opened(path, self._limits) as file:
-            stored = stored_values(file, header, self._limits)
+            stored = stored_values(file, header, self._limits, self._decode)
             try:
                 tables = display_tables(file.dataset, header, stored)
             except PARSE_ERRORS as error:
+                if isinstance(error, OSError) and error.errno:
+                    raise
                 raise ImageFailed(Reason.DECODING_FAILED, type(error).__name__) from error
         return Mammogram(
             sop_instance_uid=header.sop_instance_uid,

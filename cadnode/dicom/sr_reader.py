@@ -24,6 +24,7 @@ from cadnode.core.errors import ResultInvalid
 from cadnode.core.findings import Point
 from cadnode.core.mammogram import Laterality
 from cadnode.dicom import sr_codes as c
+from cadnode.dicom.files import PARSE_ERRORS
 from cadnode.dicom.sr_items import Item, Path, by_path, parsed
 
 _CIRCLE_POINTS: Final = 32
@@ -127,8 +128,9 @@ def read_report(dataset: Dataset) -> ReadReport:
             return _cad_report(dataset, root)
         if sop_class_uid in _MEASUREMENT_REPORTS and root.name == c.IMAGING_MEASUREMENT_REPORT:
             return _measurement_report(dataset, root)
-    except (ValueError, TypeError, AttributeError, IndexError) as error:
-        raise ResultInvalid(f"the SR object cannot be read: {error}") from error
+    except PARSE_ERRORS as error:
+        # Not the message: pydicom's may quote values, and a value may be a name.
+        raise ResultInvalid(f"the SR object cannot be read: {type(error).__name__}") from error
     raise ResultInvalid("neither a Mammography CAD SR nor a TID 1500 report")
 
 

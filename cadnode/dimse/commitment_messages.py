@@ -139,8 +139,15 @@ def _items(data_set: Dataset, keyword: str) -> Iterator[tuple[CommitmentItem, in
         item = CommitmentItem(
             _uid(reference, "ReferencedSOPClassUID"), _uid(reference, "ReferencedSOPInstanceUID")
         )
+        yield item, _reason(reference)
+
+
+def _reason(reference: Dataset) -> int:
+    try:
         reason = reference.get("FailureReason")
-        yield item, reason if isinstance(reason, int) else PROCESSING_FAILURE
+    except UNPARSABLE:
+        return PROCESSING_FAILURE
+    return reason if isinstance(reason, int) else PROCESSING_FAILURE
 
 
 def _transaction(data_set: Dataset) -> str:

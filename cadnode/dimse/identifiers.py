@@ -10,7 +10,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
 from pydicom.uid import UID
@@ -38,6 +38,7 @@ UNPARSABLE = (
     NotImplementedError,
     RecursionError,
     InvalidDicomError,
+    BytesLengthException,
     struct.error,
     zlib.error,
 )

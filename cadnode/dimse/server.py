@@ -18,6 +18,7 @@ from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 from cadnode.dimse.incoming import SpoolingProvider
+from cadnode.dimse.state_machine import EndingStateMachine
 from cadnode.dimse.tls import RenewedContext, in_words
 from cadnode.dimse.transport import BoundedSocket, cut
 
@@ -150,5 +151,6 @@ class _Handler(RequestHandler):
             first_pdu_seconds=port.association_seconds,
         )
         association.dul.daemon = True
+        association.dul.state_machine = EndingStateMachine(association.dul)
         association.dimse = SpoolingProvider(association, port.incoming_dir, port.room)
         return association

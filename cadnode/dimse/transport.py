@@ -21,6 +21,8 @@ from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.transport import T_CONNECT, AddressInformation, AssociationSocket
 
+from cadnode.dimse.state_machine import EndingStateMachine
+
 # Process-wide switches of pynetdicom. Its own event logging prints C-FIND identifiers, which name
 # patients; and a stored result is to go out byte for byte, not decoded and encoded again.
 _config.LOG_HANDLER_LEVEL = "none"
@@ -274,6 +276,7 @@ class BoundedAE(ApplicationEntity):
         # The upper layer's thread is not a daemon in pynetdicom: one dead peer would keep the
         # program from ending.
         assoc.dul.daemon = True
+        assoc.dul.state_machine = EndingStateMachine(assoc.dul)
         assoc.dimse = self.provider(assoc)
         self.opened = BoundedSocket(
             assoc,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,16 +27,16 @@ def read_csv(path: Path) -> dict[str, tuple[Annotation, ...]]:
     in pixels of the image as received. Raises ConfigError with the line.
     """
     found: dict[str, list[Annotation]] = {}
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        if not set(COLUMNS) <= set(reader.fieldnames or ()):
-            raise ConfigError(f"{path}: the columns are {', '.join(COLUMNS)}")
-        for row in reader:
-            kept = found.setdefault((row["sop_instance_uid"] or "").strip(), [])
-            try:
-                kept.extend(_parsed((row["shape"] or "").strip().lower(), row["points"] or ""))
-            except ValueError as error:
-                raise ConfigError(f"{path}, line {reader.line_num}: {error}") from error
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            if not set(COLUMNS) <= set(reader.fieldnames or ()):
+                raise ConfigError(f"{path}: the columns are {', '.join(COLUMNS)}")
+            for row in reader:
+                kept = found.setdefault((row["sop_instance_uid"] or "").strip(), [])
+                kept.extend(_annotations(path, reader.line_num, row["shape"], row["points"]))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"{path} cannot be read as a CSV file in UTF-8: {error}") from error
     return {uid: tuple(annotations) for uid, annotations in found.items()}
 
 
@@ -55,8 +56,19 @@ def from_mask(mask: NDArray[np.bool_]) -> tuple[Annotation, ...]:
     )
 
 
+def _annotations(
+    path: Path, line: int, shape: str | None, points: str | None
+) -> tuple[Annotation, ...]:
+    try:
+        return tuple(_parsed((shape or "").strip().lower(), points or ""))
+    except ValueError as error:
+        raise ConfigError(f"{path}, line {line}: {error}") from error
+
+
 def _parsed(shape: str, points: str) -> Iterator[Annotation]:
     numbers = [float(word) for word in points.replace(";", " ").split()]
+    if not all(map(math.isfinite, numbers)):
+        raise ValueError("a point is two finite numbers")
     if shape == "circle":
         if len(numbers) != 3 or numbers[2] <= 0:
             raise ValueError("a circle has column, row and a radius above 0")

@@ -42,7 +42,7 @@ def read_info(path: Path) -> list[Film]:
     rows: dict[str, list[list[str]]] = {}
     for line in path.read_text("latin-1").splitlines():
         words = line.split()
-        if words and words[0].startswith("mdb") and len(words) >= 3:
+        if len(words) >= 3 and words[0].startswith("mdb") and words[0][3:].isdecimal():
             rows.setdefault(words[0], []).append(words[1:])
     if not rows:
         raise ConfigError(f"{path} names no film")
@@ -55,11 +55,18 @@ def read_info(path: Path) -> list[Film]:
                 name,
                 _TISSUE.get(facts[0][0], facts[0][0]),
                 tuple(words[1] for words in facts),
-                tuple((float(words[3]), float(words[4]), float(words[5])) for words in placed),
+                tuple(_circle(path, name, words[3:6]) for words in placed),
                 len(placed) < len(calcified),
             )
         )
     return films
+
+
+def _circle(path: Path, name: str, words: list[str]) -> tuple[float, float, float]:
+    if not all(word.isdecimal() for word in words):
+        raise ConfigError(f"{path}: {name} has no place at {' '.join(words)}")
+    x, y, radius = map(float, words)
+    return x, y, radius
 
 
 def cases(folder: Path, films: list[Film]) -> Iterator[Case]:

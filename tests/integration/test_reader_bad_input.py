@@ -17,6 +17,7 @@ from pydicom.encaps import encapsulate
 from cadnode.core.errors import ImageFailed, ImageUnreachable
 from cadnode.core.mammogram import Intent, Laterality, PixelSpacing
 from cadnode.core.reasons import Reason
+from cadnode.dicom import pixels
 from cadnode.dicom.codestreams import size_of
 from cadnode.dicom.reader import DicomReader, ReadLimits
 from tests.codecs import ENCAPSULATED_SYNTAXES, LOSSLESS_SYNTAXES, NATIVE_SYNTAXES
@@ -98,6 +99,25 @@ def test_a_disk_that_refuses_is_no_fault_of_the_image(
     monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(ImageUnreachable, match="Input/output error"):
         DicomReader().header(path)
+
+
+@pytest.mark.parametrize(
+    ("syntax", "step"),
+    [("1.2.840.10008.1.2.1", "_native"), ("1.2.840.10008.1.2.4.70", "_frame")],
+)
+def test_a_disk_that_fails_amid_the_pixels_is_no_fault_of_the_image(
+    syntax: str, step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = write(mammogram(transfer_syntax_uid=syntax), tmp_path / "image.dcm")
+    reader = DicomReader()
+    header = reader.header(path)
+
+    def refuse(*_args: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(pixels, step, refuse)
+    with pytest.raises(ImageUnreachable, match="Input/output error"):
+        reader.mammogram(path, header)
 
 
 def test_frames_in_several_fragments_are_joined(tmp_path: Path):

@@ -15,9 +15,11 @@ from pydicom.dataset import Dataset
 
 from cadnode.core import eligibility
 from cadnode.core.mammogram import Mammogram
+from cadnode.dicom.decoder import DECODERS
+from cadnode.dicom.decoding import DecoderProcess
 from cadnode.dicom.files import ReadLimits, opened
 from cadnode.dicom.header import image_header
-from cadnode.dicom.pixels import DECODERS, stored_values
+from cadnode.dicom.pixels import stored_values
 from cadnode.dicom.reader import DicomReader
 from tests.codecs import NATIVE_SYNTAXES
 from tests.objects import (
@@ -304,7 +306,7 @@ def test_real_films_decode_to_what_pydicom_makes_of_them():
     expected = pydicom.dcmread(path).pixel_array
     limits = ReadLimits()
     with opened(path, limits) as file:
-        stored = stored_values(file, image_header(file), limits)
+        stored = stored_values(file, image_header(file), limits, DecoderProcess(limits).decode)
     assert np.array_equal(stored, expected)
 
 

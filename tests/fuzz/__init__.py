@@ -1,0 +1,1 @@
+"""Coverage-guided fuzzing of everything that parses received bytes or files: `make fuzz`."""
