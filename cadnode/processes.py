@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 import threading
@@ -15,7 +16,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from cadnode.app import App, Store, lease_owner, once, utc_now
 from cadnode.clock_watch import ClockLane, horizons
-from cadnode.core.audit import ApplicationStarted, ApplicationStopped
+from cadnode.core.audit import ApplicationStarted, ApplicationStopped, StudyDeleted
 from cadnode.core.errors import CadnodeError, NothingToPurge
 from cadnode.core.ports import Classifier
 from cadnode.proof_parts import HAND_OVER, commitment_lane, proof_lanes
@@ -37,6 +38,7 @@ DISK_WATCH_MINUTES = 1
 
 def receive(app: App) -> None:
     """Answer C-ECHO and C-STORE until SIGTERM."""
+    _keep_private()
     stopping = _stop_on_signals()
     app.open_audit("receive")
     store = app.open_store(create=True)
@@ -63,6 +65,7 @@ def receive(app: App) -> None:
 
 def work(app: App) -> None:
     """Analyze, report, deliver and keep house until SIGTERM."""
+    _keep_private()
     stopping = _stop_on_signals()
     app.open_audit("work")
     store = app.open_store(create=True)
@@ -177,8 +180,11 @@ def _load(classifier: Callable[[], Classifier]) -> None:
 def _housekeeping(app: App, store: Store, spool: Spool) -> BackgroundScheduler:
     rules = app.settings.retention_rules
 
+    def deleted(study_instance_uid: str, files: int) -> None:
+        app.audit.record(StudyDeleted(study_instance_uid, files))
+
     def purge_old() -> None:
-        report = purge(store.exams, spool, rules=rules, now=utc_now())
+        report = purge(store.exams, spool, rules=rules, now=utc_now(), deleted=deleted)
         if report.exams:
             log.info("purged", exams=report.exams)
         if report.missing:
@@ -231,6 +237,12 @@ def _survive(job: Callable[[], None]) -> Callable[[], None]:
             log.error("housekeeping failed", job=job.__name__, detail=str(error))
 
     return run
+
+
+def _keep_private() -> None:
+    """What this process writes is for its own user, and a crash leaves no picture of its memory."""
+    os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _stop_on_signals() -> threading.Event:

@@ -83,7 +83,7 @@ def audit_message(
             _event(root, ("110105", "DICOM Study Deleted"), "D", at, SUCCESS)
             _ourselves(root, source, requestor=True)
             _audit_source(root, source)
-            _study(root, event.study_instance_uid, event.instances)
+            _study(root, event.study_instance_uid, [("", event.files)])
             _patient(root, subject.patient_id)
     body: str = tostring(root, encoding="unicode")
     return f'<?xml version="1.0" encoding="UTF-8"?>{body}'.encode()
@@ -262,7 +262,8 @@ def _study(root: Element, uid: str, instances: Sequence[tuple[str, int]]) -> Non
     study = _object(root, uid or "unknown", _SYSTEM_OBJECT, _REPORT, code)
     description = SubElement(study, "ParticipantObjectDescription")
     for sop_class_uid, number in instances:
-        SubElement(description, "SOPClass", UID=sop_class_uid, NumberOfInstances=str(number))
+        known = {"UID": sop_class_uid} if sop_class_uid else {}
+        SubElement(description, "SOPClass", known, NumberOfInstances=str(number))
 
 
 def _patient(root: Element, patient_id: str) -> None:

@@ -14,11 +14,9 @@ from cadnode.core.audit import (
     TransferBegun,
 )
 from cadnode.core.ports import OutgoingObject, PeerCheck, Sender
-from cadnode.core.retry import SendCause, SendOutcome
+from cadnode.core.retry import SendCause, SendOutcome, is_success
 
-_STORED = 0x0000
 _HELD_ALREADY = 0x0111
-_WARNING_CLASS = 0xB
 
 
 class AuditedSender:
@@ -59,7 +57,6 @@ class AuditedSender:
 
 def _taken(outcome: SendOutcome) -> bool:
     status = outcome.status
-    return outcome.cause is SendCause.ANSWERED and (
-        status in (_STORED, _HELD_ALREADY)
-        or (status is not None and status >> 12 == _WARNING_CLASS)
-    )
+    if outcome.cause is not SendCause.ANSWERED or status is None:
+        return False
+    return is_success(status) or status == _HELD_ALREADY

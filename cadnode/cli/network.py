@@ -27,9 +27,11 @@ def send(
 ) -> None:
     """Send DICOM files to a destination as they are; exit 3 unless it stored all of them."""
     app = app_for(config)
+    app.open_audit("send")
     sender = app.sender(app.settings.destination(to))
     reader = app.reader()
     outcomes = sender.send([_outgoing(reader, file) for file in files])
+    app.audit.close()
     failed = False
     for file, outcome in zip(files, outcomes, strict=True):
         status = "" if outcome.status is None else f" 0x{outcome.status:04X}"

@@ -104,8 +104,7 @@ class StudyDeleted:
     """The files of a study were purged (PS3.15 A.5.3.8). They can no longer say whose they were."""
 
     study_instance_uid: str
-    instances: tuple[tuple[str, int], ...]
-    """SOP class and how many of it."""
+    files: int
 
 
 AuditEvent = (

@@ -6,6 +6,7 @@ receiver holds it from the file to its row, and nothing is deleted of that study
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
@@ -55,11 +56,18 @@ def remove_unknown(records: ExamRecords, spool: Spool, *, now: datetime) -> int:
 
 
 def purge(
-    store: ExamStore, spool: Spool, *, rules: RetentionRules, now: datetime, limit: int = 1000
+    store: ExamStore,
+    spool: Spool,
+    *,
+    rules: RetentionRules,
+    now: datetime,
+    limit: int = 1000,
+    deleted: Callable[[str, int], None] = lambda _study, _files: None,
 ) -> PurgeReport:
     """Delete the files of exams that may go and should: too old, or the room is needed.
 
-    At most `limit` exams. The mark goes first and the files follow: what a crash in between leaves
+    At most `limit` exams; `deleted` is told the Study Instance UID of each and how many files went.
+    The mark goes first and the files follow: what a crash in between leaves
     is a file no exam knows, see `remove_unknown`.
     """
     purged, passed_over = 0, set[int]()
@@ -73,25 +81,28 @@ def purge(
         if not chosen:
             return PurgeReport(purged, missing=wanted)
         for exam in chosen:
-            if _purge_one(store, spool, exam, now):
+            files = _purge_one(store, spool, exam, now)
+            if files is not None:
                 purged += 1
+                deleted(exam.study_instance_uid, files)
             else:
                 passed_over.add(exam.exam_id)
     return PurgeReport(purged, missing=0)
 
 
-def _purge_one(store: ExamStore, spool: Spool, exam: Purgeable, now: datetime) -> bool:
+def _purge_one(store: ExamStore, spool: Spool, exam: Purgeable, now: datetime) -> int | None:
+    """How many files went; None when the exam may not go after all."""
     with spool.clearing(exam.study_instance_uid) as is_ours:
         if not is_ours:
-            return False
+            return None
         try:
             paths = store.mark_purged(exam.exam_id, now=now)
         except IllegalMove:
             # An image came since the exam was named.
-            return False
+            return None
         for path in paths:
             spool.remove(path)
-    return True
+    return len(paths)
 
 
 def _disk(spool: Spool, rules: RetentionRules) -> DiskState:

@@ -107,7 +107,17 @@ def test_the_purge_deletes_files_of_every_revision_and_keeps_the_rows(node: Node
         deliver(node.store)
     assert purge(node.store, node.spool, rules=KEEP_A_DAY, now=T0 + DAY).exams == 0
     late = T0 + DAY + timedelta(seconds=1)
-    assert purge(node.store, node.spool, rules=KEEP_A_DAY, now=late).exams == 2
+    told: list[tuple[str, int]] = []
+    report = purge(
+        node.store,
+        node.spool,
+        rules=KEEP_A_DAY,
+        now=late,
+        deleted=lambda study, files: told.append((study, files)),
+    )
+    assert report.exams == len(told) == 2
+    assert {study for study, _ in told} == {new_image(1).study_instance_uid}
+    assert sum(files for _, files in told) > 2
     assert statuses(node.store) == [ExamStatus.PURGED, ExamStatus.PURGED]
     assert [path for path in files_of(node.spool) if "locks" not in path.parts] == []
 

@@ -42,7 +42,7 @@ EVENTS: list[AuditEvent] = [
     InstancesTransferred(MODALITY, NODE, INSTANCES, Held.NOTHING_OF_IT),
     InstancesTransferred(NODE, MODALITY, (), Held.ALL_OF_IT, failed=INSTANCES),
     Queried(NODE, MODALITY, "1.2.840.10008.5.1.4.1.2.2.1", b"\x08\x00", "1.2.840.10008.1.2"),
-    StudyDeleted("1.2.3", ((IMAGE, 4),)),
+    StudyDeleted("1.2.3", 4),
 ]
 
 
