@@ -33,7 +33,7 @@ class Kind(Enum):
     FILE_PARTIAL = ("F206", False, "a file of which only a part was written")
     PERMISSIONS = ("F207", True, "others than the node's own user may read or write")
     IMAGE_LOST = ("F301", True, "an image was acknowledged but is in no exam")
-    EXAM_EMPTY = ("F302", True, "an exam without images")
+    EXAM_EMPTY = ("F302", True, "an exam that is not finished has no image")
     RESULTS_MISSING = ("F303", True, "an exam is reported but has no result object")
     DELIVERY_OPEN = ("F304", True, "an exam is finished but a delivery or its proof is not")
     NOTHING_PENDING = ("F305", True, "an exam waits for deliveries that have all ended")
@@ -210,18 +210,17 @@ def _lost_images(facts: NodeFacts) -> Iterator[Discrepancy]:
 
 
 def _empty_exams(facts: NodeFacts) -> Iterator[Discrepancy]:
-    # A revision made for a new model has no image of its own, only those of earlier ones. The
-    # images of a purged exam may have come back and moved on.
-    first: dict[str, int] = {}
-    for image in facts.images:
-        exam = facts.exams.get(image.exam_id)
-        if exam is not None:
-            study = exam.study_instance_uid
-            first[study] = min(first.get(study, exam.revision), exam.revision)
+    # An exam may live on the images of other revisions: those of earlier ones are read again for
+    # a new model, and an image whose bytes were replaced belongs to the newest one.
+    having = {image.exam_id for image in facts.images}
+    having |= {image.exam_id for image in facts.replaced}
+    alive = {
+        exam.study_instance_uid
+        for exam in facts.exams.values()
+        if exam.id in having and exam.status != ExamStatus.PURGED
+    }
     for exam in facts.exams.values():
-        if exam.status == ExamStatus.PURGED:
-            continue
-        if first.get(exam.study_instance_uid, exam.revision + 1) > exam.revision:
+        if exam.status not in FINISHED and exam.study_instance_uid not in alive:
             yield _of(Kind.EXAM_EMPTY, exam)
 
 

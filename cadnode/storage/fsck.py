@@ -173,7 +173,8 @@ class Fsck:
 def _permissions(
     spool: Spool, files: Sequence[SpoolFile], database_files: Sequence[Path]
 ) -> Iterator[Discrepancy]:
-    modes = [(file.path, file.mode) for file in files]
+    # What is being received gets its rights when it is kept; its folder is closed to others.
+    modes = [(file.path, file.mode) for file in files if not file.is_partial]
     for path in (*spool.folders(), *database_files):
         try:
             modes.append((spool.relative(path), path.stat().st_mode))
