@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cadnode.app import RESULT_CLASSES, App, utc_now
-from cadnode.config.tables import DestinationTable
-from cadnode.core.errors import CadnodeError
+from cadnode.config.tables import DestinationTable, SourceTable
+from cadnode.core.errors import CadnodeError, ConfigError
 
 WARN_DAYS = 30
 """A certificate that expires sooner is worth a note."""
@@ -33,7 +33,9 @@ def run_checks(app: App) -> Iterator[Check]:
     if settings.node.accept_unknown:
         yield Check("senders", None, "every calling AE title is accepted (accept_unknown)")
     elif not settings.peers:
-        yield Check("senders", False, "[[peers]] is empty: nobody may send")
+        # A node may live on what it fetches.
+        well = None if settings.sources else False
+        yield Check("senders", well, "[[peers]] is empty: nobody may send")
     else:
         yield Check("senders", True, ", ".join(peer.ae_title for peer in settings.peers))
     if settings.tls.complete:
@@ -50,7 +52,9 @@ def run_checks(app: App) -> Iterator[Check]:
                 yield from _their_certificate(app, destination)
         else:
             yield Check(f"destination {destination.name}", None, "not enabled")
-    yield from _waiting_nowhere(app)
+    for source in settings.sources:
+        yield _source(app, source)
+    yield from waiting_nowhere(app)
 
 
 def _certificate(app: App) -> Iterator[Check]:
@@ -97,7 +101,7 @@ def _database(app: App) -> Check:
     return Check("database", True, f"{name}, {exams} exam{'' if exams == 1 else 's'}")
 
 
-def _waiting_nowhere(app: App) -> Iterator[Check]:
+def waiting_nowhere(app: App) -> Iterator[Check]:
     """What waits for a destination that the settings no longer name, or do not enable."""
     enabled = {destination.name for destination in app.settings.destinations if destination.enabled}
     try:
@@ -152,6 +156,40 @@ def _their_certificate(app: App, destination: DestinationTable) -> Iterator[Chec
     expires = shown_by(destination_of(app.settings, destination))
     if expires is not None:
         yield _expiry(f"destination {destination.name} tls", "its certificate", expires)
+
+
+def _source(app: App, source: SourceTable) -> Check:
+    from cadnode.dimse.find import STUDY_ROOT_FIND
+    from cadnode.dimse.scu import DicomSender
+    from cadnode.dimse.sub_operations import STUDY_ROOT_GET, STUDY_ROOT_MOVE
+
+    retrieve = STUDY_ROOT_GET if source.retrieve == "get" else STUDY_ROOT_MOVE
+    services = {"C-FIND": STUDY_ROOT_FIND, f"C-{source.retrieve.upper()}": retrieve}
+    sender = DicomSender(app.source(source), app.settings.node.ae_title)
+    answer = sender.check(tuple(services.values()))
+    refused = [name for name, uid in services.items() if not answer.accepted.get(uid)]
+    title = f"source {source.name}"
+    if not answer.reachable:
+        return Check(title, False, f"no answer to C-ECHO: {answer.detail}")
+    if refused:
+        return Check(title, False, f"answers, but does not take {', '.join(refused)}")
+    return Check(title, True, f"answers and takes {', '.join(services)}")
+
+
+def _audit(app: App) -> Check:
+    audit = app.settings.audit
+    where = f"{audit.host} by {audit.transport}"
+    try:
+        transport = app.audit_transport()
+        transport.connect()
+    except ConfigError as error:
+        return Check("audit", False, error.detail)
+    except OSError as error:
+        return Check("audit", False, f"{where}: {error.strerror or type(error).__name__}")
+    transport.close()
+    if audit.transport == "udp":
+        return Check("audit", None, f"{where}: in clear, and nobody answers by udp")
+    return Check("audit", True, f"{where} answers")
 
 
 def _destination(app: App, name: str) -> Check:

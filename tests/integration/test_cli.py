@@ -10,10 +10,13 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cadnode.app import App, Store
+from cadnode.checks import waiting_nowhere
 from cadnode.cli import cli
 from cadnode.config import load_settings
+from cadnode.core.breaker import BreakerRules, LineEvent
 from cadnode.core.errors import CadnodeError, ConfigError, IllegalMove, NotFound
-from cadnode.core.jobs import ExamStatus, NewImage, Problem
+from cadnode.core.exam import ImageState
+from cadnode.core.jobs import ExamStatus, NewImage, Problem, StoredResult
 from cadnode.core.uids import derive_uid
 from cadnode.dimse.archive import Archive
 from tests.objects import mammogram, write
@@ -191,3 +194,87 @@ def test_a_source_without_annotated_images_ends_in_one_clear_error(config, tmp_p
     answer = run(config, "evaluate", str(folder), "--out", str(tmp_path / "report"))
     assert isinstance(answer.exception, ConfigError)
     assert "no annotation names it" in str(answer.exception)
+
+
+def reported(store: Store, *names: str) -> None:
+    """One exam, reported, with one result object due at each destination."""
+    one_exam(store)
+    lease = timedelta(minutes=1)
+    exam = store.exams.claim_exam("worker", now=NOW, lease=lease)
+    assert exam
+    store.exams.record_image(exam, exam.images[0].id, state=ImageState.ANALYZED, now=NOW)
+    store.exams.move_exam(exam, ExamStatus.ANALYZED, text="Closed.", now=NOW)
+    exam = store.exams.claim_exam("worker", now=NOW, lease=lease)
+    assert exam
+    made = StoredResult("sr", "1.2", derive_uid("result"), "1.4", "results/x", "0" * 64, 1)
+    store.exams.record_results(exam, [made], {name: ["sr"] for name in names}, now=NOW)
+
+
+def test_an_exam_is_read_again_by_number_by_study_or_all_of_a_time(config, store):
+    reported(store)
+    assert run(config, "jobs", "reanalyze").exit_code == 2
+    assert run(config, "jobs", "reanalyze", "1", "--all").exit_code == 2
+    assert "read again as exam 2" in run(config, "jobs", "reanalyze", "1").output
+    refused = run(config, "jobs", "reanalyze", STUDY)
+    assert refused.exit_code == 1
+    assert "E701 revision 2 of the study is being worked on" in refused.output
+    assert isinstance(run(config, "jobs", "reanalyze", "1.2.99").exception, NotFound)
+    store.exams.cancel(2, why="a test", by="anna", now=NOW)
+    late = run(config, "jobs", "reanalyze", "--all", "--since", "2026-01-07")
+    assert (late.exit_code, late.output) == (0, "No such exam.\n")
+    everything = run(config, "jobs", "reanalyze", "--all", "--since", "2026-01-03")
+    assert "Exam 2 is read again as exam 3." in everything.output
+    (event,) = [
+        event
+        for event in json.loads(run(config, "jobs", "show", "3", "--json").output)["events"]
+        if event["kind"] == "reanalyze"
+    ]
+    assert event["actor"]
+
+
+def test_a_purged_exam_is_not_read_again_and_the_line_says_why(config, store):
+    one_exam(store)
+    store.exams.cancel(1, why="a test", by="anna", now=NOW)
+    store.exams.mark_purged(1, now=NOW)
+    refused = run(config, "jobs", "reanalyze", "1")
+    assert refused.exit_code == 1
+    assert "1 of the 1 images of exam 1 were purged: have the study sent again" in refused.output
+
+
+def test_destinations_are_listed_with_what_waits_for_them(config, store):
+    assert "There is no destination" in run(config, "destinations", "list").output
+    add_destination(config, "pacs", "ARCHIVE", 104)
+    reported(store, "pacs", "old")
+    for _ in range(3):
+        store.exams.note_line(
+            "pacs",
+            LineEvent.SILENT,
+            error="no connection",
+            jitter=1.0,
+            rules=BreakerRules(),
+            give_up_after=timedelta(hours=72),
+            now=NOW,
+        )
+    pacs, old = json.loads(run(config, "destinations", "list", "--json").output)
+    assert (pacs["name"], pacs["state"], pacs["waiting"]) == ("pacs", "open", 1)
+    assert (pacs["since"], pacs["last_error"]) == ("2026-01-05T09:00:00+00:00", "no connection")
+    assert (old["name"], old["setting"]) == ("old", "not in the settings")
+    assert old["oldest"] == "2026-01-05T09:00:00+00:00"
+    assert "no connection" in run(config, "destinations", "list").output
+
+
+def test_what_waits_for_a_destination_that_is_gone_is_said_and_can_be_dropped(config, store):
+    add_destination(config, "pacs", "ARCHIVE", free_port())
+    reported(store, "old")
+    (said,) = waiting_nowhere(App(load_settings(config, {})))
+    assert (said.name, said.well) == ("destination old", None)
+    assert "1 result objects wait for it" in said.detail
+    assert "cadnode destinations drop old" in said.detail
+    assert run(config, "destinations", "drop", "pacs", "--why", "x").exit_code == 2
+    assert run(config, "destinations", "drop", "old").exit_code == 2
+    dropped = run(config, "destinations", "drop", "old", "--why", "replaced")
+    assert "Given up for old: 1" in dropped.output
+    assert "Nothing waits" in run(config, "destinations", "drop", "old", "--why", "x").output
+    assert not list(waiting_nowhere(App(load_settings(config, {}))))
+    (exam,) = json.loads(run(config, "jobs", "list", "--json").output)
+    assert exam["status"] == "cancelled"
