@@ -34,7 +34,7 @@ FAILURES_EXIST = 2
 MOST_ITEMS = 20_000
 """Objects of one transaction."""
 
-_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
+_UID = re.compile(rb"[0-9]+(\.[0-9]+)*")
 
 
 def commitment_context() -> PresentationContext:
@@ -123,7 +123,7 @@ def _decoded(stream: BytesIO | None, transfer_syntax_uid: str) -> Dataset:
         # pydicom parses a sequence when it is first looked at.
         for keyword in ("ReferencedSOPSequence", "FailedSOPSequence"):
             for item in data_set.get(keyword) or ():
-                item.get("ReferencedSOPInstanceUID")
+                item.get("FailureReason")
     except UNPARSABLE as error:
         raise UnreadableObject(f"the data set cannot be parsed: {type(error).__name__}") from error
     return data_set
@@ -155,10 +155,10 @@ def _transaction(data_set: Dataset) -> str:
 
 
 def _uid(data_set: Dataset, keyword: str) -> str:
-    try:
-        value = str(data_set.get(keyword) or "").strip("\x00 ")
-    except UNPARSABLE as error:
-        raise UnreadableObject(f"{keyword} cannot be read") from error
-    if not (len(value) <= 64 and _UID.fullmatch(value)):
+    # The raw bytes: pydicom would warn about what is no UID, with the value in its words.
+    value = getattr(data_set.get_item(keyword), "value", None)
+    raw = value if isinstance(value, bytes) else str(value or "").encode("ascii", "replace")
+    raw = raw.strip(b"\x00 ")
+    if not (len(raw) <= 64 and _UID.fullmatch(raw)):
         raise UnreadableObject(f"{keyword} is missing or no UID")
-    return value
+    return raw.decode("ascii")
