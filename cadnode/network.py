@@ -86,13 +86,15 @@ def _peer(settings: Settings, peer: PeerTable) -> Peer:
 
 def _sources(settings: Settings) -> Iterator[Peer]:
     for source in settings.sources:
-        yield Peer(
-            name=f"source {source.name}",
-            ae_title=source.ae_title,
-            host=source.host,
-            tls=source.tls,
-            limits=_limits(settings),
-        )
+        # By C-GET it sends on our own association and has no business at the port.
+        if source.retrieve == "move":
+            yield Peer(
+                name=f"source {source.name}",
+                ae_title=source.ae_title,
+                host=source.host,
+                tls=source.tls,
+                limits=_limits(settings),
+            )
 
 
 def _guests(settings: Settings) -> Iterator[Peer]:

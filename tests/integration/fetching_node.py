@@ -63,7 +63,13 @@ class Site:
 
 @contextmanager
 def site(
-    folder: Path, archive: Destination, port: int, retrieve: str, more: str = ""
+    folder: Path,
+    archive: Destination,
+    port: int,
+    retrieve: str,
+    more: str = "",
+    *,
+    always_listens: bool = False,
 ) -> Iterator[Site]:
     """The node's settings and store; its receiver runs when images come by C-MOVE."""
     config = folder / "cadnode.toml"
@@ -76,7 +82,7 @@ def site(
     app = App(load_settings(config, {}))
     store = app.open_store(create=True)
     scp = app.storage_scp(store.exams, app.spool())
-    if retrieve == "move":
+    if retrieve == "move" or always_listens:
         scp.start()
     try:
         yield Site(config, app, store, archive)

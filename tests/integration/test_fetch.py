@@ -11,8 +11,10 @@ from pydicom import dcmread
 from pydicom.uid import CTImageStorage, JPEGLosslessSV1, generate_uid
 from pynetdicom.events import Event
 
+from cadnode.checks import run_checks
 from cadnode.cli import main
 from cadnode.dimse.scu import Destination
+from tests.integration import pdus
 from tests.integration.archives import ARCHIVES, fill
 from tests.integration.fake_archive import CANCEL, UNABLE, FakeArchive
 from tests.integration.fetching_node import (
@@ -23,6 +25,7 @@ from tests.integration.fetching_node import (
     exam,
     site,
 )
+from tests.integration.modality import Modality
 from tests.objects import four_views, mammogram, secondary_capture
 from tests.peers import free_port
 
@@ -253,3 +256,27 @@ def test_the_table_says_what_was_fetched(tmp_path: Path) -> None:
         assert "to fetch" in listed
         assert fetched.splitlines()[-1].split() == [STUDY, "20240102", "MG", "3", "0", "3", "0"]
         assert nothing == "Nothing at archive matches.\n"
+
+
+def test_an_archive_that_sends_to_our_port_is_let_in_and_one_that_answers_c_get_is_not(
+    tmp_path: Path,
+) -> None:
+    nobody = Destination("archive", "GONE", "127.0.0.1", free_port())
+    for retrieve, answer in (("move", pdus.ASSOCIATE_AC), ("get", pdus.ASSOCIATE_RJ)):
+        folder = tmp_path / retrieve
+        folder.mkdir()
+        port = free_port()
+        with site(folder, nobody, port, retrieve, always_listens=True):
+            with Modality(port, calling="GONE") as archive:
+                assert archive.associate()[0] == answer
+            with Modality(port, calling="STRANGER") as stranger:
+                assert stranger.associate()[0] == pdus.ASSOCIATE_RJ
+
+
+def test_the_check_says_whether_a_source_can_be_fetched_from(tmp_path: Path) -> None:
+    with beside(tmp_path, FakeArchive(exam(), accepts_get=False)) as found:
+        checks = {check.name: check for check in run_checks(found.site.app)}
+
+    assert checks["source archive"].well is False
+    assert checks["source archive"].detail == "answers, but does not take C-GET"
+    assert checks["senders"].well is None

@@ -12,6 +12,14 @@ from cadnode.core.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 
+SOURCE = """
+[[sources]]
+name = "old"
+ae_title = "OLD"
+host = "localhost"
+port = 104
+"""
+
 DESTINATION = """
 [[destinations]]
 name = "pacs"
@@ -88,6 +96,10 @@ def test_without_a_folder_the_model_is_the_one_we_ship(tmp_path):
         (DESTINATION + "commitment = 'require'", "does not have yet; use 'auto' or 'off'"),
         (DESTINATION * 2, "every name may stand once only"),
         ("[[destinations]]\nname = 'pacs'", "destinations.0.ae_title: Field required"),
+        (SOURCE * 2, "sources: every name may stand once only"),
+        (SOURCE + "[[pull]]\nsource = 'pax'", "pull: there is no source 'pax' in [[sources]]"),
+        (SOURCE + "[[pull]]\nsource = 'old'\n" * 2, "may stand together once only"),
+        (SOURCE + "retrieve = 'wado'", "sources.0.retrieve: Input should be 'get' or 'move'"),
         ("[web]\nenabled = true", "web: the console is not part of this version"),
         ("[node", "not valid TOML"),
     ],
