@@ -41,7 +41,8 @@ class Outcome:
     plan: Round
     injected: list[Injected]
     verdict: Verdict
-    acknowledged: int
+    sent: int
+    """Images of this round that were acknowledged."""
     unsent: int
     exams: dict[str, int]
     seconds: float
@@ -59,7 +60,7 @@ class Outcome:
                 for i in self.injected
             ],
             "verdict": asdict(self.verdict),
-            "acknowledged": self.acknowledged,
+            "sent": self.sent,
             "unsent": self.unsent,
             "exams": self.exams,
             "seconds": round(self.seconds, 1),
@@ -79,12 +80,14 @@ class RoundRunner:
         plan: Round,
         *,
         settle_seconds: float,
+        fsck: bool = True,
         progress: Callable[[str], None] = lambda _text: None,
     ) -> None:
         self._site = site
         self._ledger = ledger
         self._plan = plan
         self._settle_seconds = settle_seconds
+        self._fsck = fsck
         self._progress = progress
         self._begun = time.monotonic()
         self._injected: dict[int, Injected] = {}
@@ -117,7 +120,7 @@ class RoundRunner:
         for archive in self._site.archives.values():
             archive.disarm()
         self._progress("asking the oracle")
-        verdict = judge(observe.look(self._site, self._ledger))
+        verdict = judge(observe.look(self._site, self._ledger, fsck=self._fsck))
         exams = [e for e in observe.exam_rows(self._site) if self._is_ours(e)]
         with self._site.log.open(errors="replace") as log:
             log.seek(log_at)
@@ -126,7 +129,7 @@ class RoundRunner:
             self._plan,
             [self._injected.get(f.number) or _missed(f) for f in self._plan.faults],
             verdict,
-            acknowledged=sum(1 for _ in self._ledger.images()),
+            sent=sum(self._ledger.has(i) for own in self._scene.images.values() for i in own),
             unsent=self._unsent,
             exams=_counted(exams),
             seconds=time.monotonic() - self._begun,
