@@ -32,6 +32,7 @@ from cadnode.storage.reading import ExamRecords
 from cadnode.storage.spool import Spool
 
 if TYPE_CHECKING:
+    from cadnode.audit.syslog import Transport
     from cadnode.core.exam import ExamRules
     from cadnode.core.ports import (
         Classifier,
@@ -130,6 +131,20 @@ class App:
         """How this node is named in audit messages."""
         return Party(self.settings.node.ae_title, socket.gethostname())
 
+    def audit_transport(self) -> Transport:
+        """The way to the audit repository, not used yet. Raises ConfigError as `open_audit`."""
+        from cadnode.audit.syslog import open_transport
+
+        audit = self.settings.audit
+        return open_transport(
+            audit.transport,
+            audit.host,
+            audit.port,
+            ca=audit.ca,
+            certificate=audit.certificate,
+            key=audit.key,
+        )
+
     def open_audit(self, process: str) -> None:
         """From now on report to the audit repository that the settings name, if they name one.
 
@@ -137,22 +152,13 @@ class App:
         the settings name cannot be used.
         """
         from cadnode.audit.messages import AuditSource
-        from cadnode.audit.syslog import open_transport
         from cadnode.audit.trail import SyslogTrail
         from cadnode.dicom.subject import subject_of
 
-        audit = self.settings.audit
-        if not audit.host:
+        if not self.settings.audit.host:
             return
         self.audit = SyslogTrail(
-            open_transport(
-                audit.transport,
-                audit.host,
-                audit.port,
-                ca=audit.ca,
-                certificate=audit.certificate,
-                key=audit.key,
-            ),
+            self.audit_transport(),
             AuditSource(
                 name=self.settings.node.station_name,
                 ae_title=self.party.ae_title,

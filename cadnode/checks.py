@@ -55,6 +55,8 @@ def run_checks(app: App) -> Iterator[Check]:
     for source in settings.sources:
         yield _source(app, source)
     yield from waiting_nowhere(app)
+    if settings.audit.host:
+        yield _audit(app)
 
 
 def _certificate(app: App) -> Iterator[Check]:

@@ -8,7 +8,7 @@ import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 from cadnode.core.errors import ConfigError
 
@@ -51,6 +51,10 @@ def _token(text: str, longest: int) -> str:
 class Transport(Protocol):
     """The way to an audit repository. Its methods raise OSError when that does not answer."""
 
+    def connect(self) -> None:
+        """Make sure of the way, as far as that can be done without a message."""
+        ...
+
     def send(self, message: bytes) -> None:
         """Hand one syslog message over; connects first where it has to."""
         ...
@@ -65,8 +69,8 @@ class UdpTransport:
         self._host, self._port = host, port
         self._socket: socket.socket | None = None
 
-    def send(self, message: bytes) -> None:
-        """Send one datagram; OSError when the host told us that nothing listens there."""
+    def connect(self) -> None:
+        """Look the host up; whether something listens there nobody can say."""
         if self._socket is None:
             family, kind, protocol, _, address = socket.getaddrinfo(
                 self._host, self._port, type=socket.SOCK_DGRAM
@@ -74,8 +78,12 @@ class UdpTransport:
             self._socket = socket.socket(family, kind, protocol)
             # Connected, so that the answer "nothing listens there" is heard.
             self._socket.connect(address)
+
+    def send(self, message: bytes) -> None:
+        """Send one datagram; OSError when the host told us that nothing listens there."""
+        self.connect()
         try:
-            self._socket.send(message)
+            cast("socket.socket", self._socket).send(message)
         except OSError:
             self.close()
             raise
@@ -130,14 +138,19 @@ class TlsTransport:
             self._context.load_cert_chain(certificate, key)
         self._socket: ssl.SSLSocket | None = None
 
-    def send(self, message: bytes) -> None:
-        """Send one frame."""
+    def connect(self) -> None:
+        """Open the connection if there is none, or none any more."""
         if self._socket is not None and _has_ended(self._socket):
             self.close()
         if self._socket is None:
             self._socket = self._connected()
+
+    def send(self, message: bytes) -> None:
+        """Send one frame."""
+        self.connect()
+        frame = str(len(message)).encode() + b" " + message
         try:
-            self._socket.sendall(str(len(message)).encode() + b" " + message)
+            cast("ssl.SSLSocket", self._socket).sendall(frame)
         except OSError:
             self.close()
             raise

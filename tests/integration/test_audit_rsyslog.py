@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from cadnode.app import App
 from cadnode.audit.messages import AuditSource
 from cadnode.audit.syslog import Header, Transport, open_transport, syslog_message
 from cadnode.audit.trail import SyslogTrail
+from cadnode.checks import Check, run_checks
+from cadnode.config import load_settings
 from cadnode.core.audit import (
     ApplicationStarted,
     ApplicationStopped,
@@ -164,6 +167,27 @@ def test_a_certificate_that_is_not_there_is_said_at_the_start(tmp_path):
         open_transport("tls", "localhost", 0, ca=tmp_path / "missing.pem")
 
 
+@pytest.mark.peers
+def test_the_check_says_whether_the_repository_answers(tmp_path):
+    pem = certificates(tmp_path / "pem")
+
+    def check(port: int, transport: str) -> Check:
+        file = tmp_path / "cadnode.toml"
+        file.write_text(
+            f'[audit]\nhost = "127.0.0.1"\nport = {port}\ntransport = "{transport}"\n'
+            'ca = "pem/ca.pem"\ncertificate = "pem/node.pem"\nkey = "pem/node.key"\n'
+            '[model]\nfolder = "none"\n'
+        )
+        return {c.name: c for c in run_checks(App(load_settings(file, {})))}["audit"]
+
+    with rsyslog(tmp_path / "syslog", tls=pem) as repository:
+        assert check(repository.port, "tls") == Check("audit", True, "127.0.0.1 by tls answers")
+    down = check(repository.port, "tls")
+    assert down.well is False
+    assert "refused" in down.detail
+    assert check(repository.port, "udp").well is None
+
+
 class Stuck:
     """A repository that takes a connection and then nothing, until it is let go."""
 
@@ -174,6 +198,9 @@ class Stuck:
     def send(self, message: bytes) -> None:
         self.go.wait(20)
         self.sent.append(message)
+
+    def connect(self) -> None:
+        """It takes a connection."""
 
     def close(self) -> None:
         self.go.set()
