@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -14,10 +15,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from cadnode.app import App
 from cadnode.cli import cli
+from cadnode.config import load_settings
 from cadnode.core.errors import DatabaseUnavailable, Unreachable
 from cadnode.core.exam import BuiltResult, ImageState
 from cadnode.core.jobs import Exam, ExamStatus, NewImage
+from cadnode.core.ports import OutgoingObject
 from cadnode.core.retention import RetentionRules
 from cadnode.storage.database import Database, upgrade
 from cadnode.storage.exam_store import SqlExamStore
@@ -28,7 +32,8 @@ from cadnode.storage.retention import purge
 from cadnode.storage.spool import Spool
 from tests.contract.test_exam_store import DONE, LEASE, sent
 from tests.integration.test_storage_spool import dicom_file
-from tests.peers import free_port
+from tests.objects import mammogram, write
+from tests.peers import free_port, orthanc
 
 SECOND = timedelta(seconds=1)
 NOW = datetime.now().astimezone()
@@ -71,14 +76,16 @@ class Node:
         assert exam
         return exam
 
-    def report(self) -> Exam:
+    def report(self, built: BuiltResult | None = None) -> Exam:
         exam = self.claim()
         for image in exam.images:
             if image.state is ImageState.RECEIVED:
                 self.store.record_image(exam, image.id, state=ImageState.ANALYZED, now=NOW)
         self.store.move_exam(exam, ExamStatus.ANALYZED, text="closed", now=NOW)
         exam = self.claim()
-        built = BuiltResult("mammography-cad-sr", "1.2.88.50", f"2.25.{exam.id}", "2.25", b"result")
+        built = built or BuiltResult(
+            "mammography-cad-sr", "1.2.88.50", f"2.25.{exam.id}", "2.25", b"result"
+        )
         kept = self.spool.keep_result(exam.study_instance_uid, built)
         self.store.record_results(
             exam,
@@ -367,6 +374,34 @@ class TestCommand:
         node.sql("UPDATE alembic_version SET version_num = '0001'")
         assert self.run(config).exit_code == 3
 
+    def test_what_orthanc_lost_is_sent_again(self, node: Node, config: Path, tmp_path: Path):
+        with orthanc(tmp_path, ae_title="PACS") as archive:
+            config.write_text(re.sub(r"port = \d+", f"port = {archive.port}", config.read_text()))
+            app = App(load_settings(config, {}))
+            dataset = mammogram()
+            content = write(dataset, tmp_path / "object.dcm").read_bytes()
+            uid = str(dataset.SOPInstanceUID)
+            built = BuiltResult(
+                "mammography-cad-sr", str(dataset.SOPClassUID), uid, "2.25", content
+            )
+            node.receive(1, str(dataset.StudyInstanceUID))
+            node.report(built)
+            outgoing = OutgoingObject(built.sop_class_uid, uid, node.file_of("results"))
+            sender = app.sender(app.settings.destination("pacs"))
+            assert sender.send([outgoing])[0].status == 0
+            node.deliver()
+            assert self.run(config, "--archive").exit_code == 0
+
+            (instance,) = archive.get("/instances")
+            archive.delete(f"/instances/{instance}")
+            lost = self.run(config, "--archive")
+            assert (lost.exit_code, f"error  F401 {uid}" in lost.output) == (1, True)
+            mended = self.run(config, "--archive", "--repair")
+            assert (mended.exit_code, "mended: it will be sent again" in mended.output) == (0, True)
+            assert sender.send([outgoing])[0].status == 0
+            node.deliver()
+            assert self.run(config, "--archive").exit_code == 0
+
     def test_bad_usage_ends_with_status_2(self, config: Path):
         assert self.run(config, "--mend").exit_code == 2
 
@@ -386,7 +421,7 @@ def test_a_running_node_is_never_called_wrong(node: Node):
     looking = threading.Thread(target=look)
     looking.start()
     try:
-        for number in range(12):
+        for number in range(5):
             study = f"1.2.{number}"
             node.whole_exam(study)
             node.receive(2, study)
