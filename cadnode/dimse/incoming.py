@@ -222,7 +222,7 @@ class SpoolingProvider(DIMSEServiceProvider):
                 if self._growing is None:
                     self._take_command(context_id, fragment)
                 else:
-                    self._take_data(fragment)
+                    self._take_data(context_id, fragment)
         except _BROKEN_MESSAGE:
             self.discard()
             self.dul.event_queue.put("Evt19")
@@ -292,10 +292,12 @@ class SpoolingProvider(DIMSEServiceProvider):
             # Else pynetdicom takes a sender that we hold back for one that has fallen silent.
             self.dul._idle_timer.restart()
 
-    def _take_data(self, fragment: bytes) -> None:
+    def _take_data(self, context_id: int, fragment: bytes) -> None:
         growing, message = self._growing, self.message
         if growing is None or message is None or fragment[0] & 1:
             raise ValueError("a command fragment within a data set")
+        if context_id != message.context_id:
+            raise ValueError("another presentation context within a message")
         growing.write(memoryview(fragment)[1:], self._room)
         if fragment[0] & 2:
             growing.close()

@@ -21,6 +21,7 @@ from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.transport import T_CONNECT, AddressInformation, AssociationSocket
 
+from cadnode.dimse.association_request import is_sound
 from cadnode.dimse.state_machine import EndingStateMachine
 
 # Process-wide switches of pynetdicom. Its own event logging prints C-FIND identifiers, which name
@@ -85,6 +86,7 @@ class BoundedSocket(AssociationSocket):
         )
         self._pdu_ends = self._quiet_since
         self._in_body = False
+        self._kind = 0
         if self.socket is not None:
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -131,6 +133,9 @@ class BoundedSocket(AssociationSocket):
         sock = self.socket
         if sock is None or not self._is_connected or self._farewell_is_over():
             return False
+        if self.assoc.is_acceptor and not self.assoc.is_alive():
+            self._end_orphan()
+            return False
         if self._ahead or (isinstance(sock, ssl.SSLSocket) and sock.pending()):
             return True
         try:
@@ -142,6 +147,12 @@ class BoundedSocket(AssociationSocket):
             self._note(error)
             self.event_queue.put("Evt17")
             return False
+
+    def _end_orphan(self) -> None:
+        # Whatever a peer makes pynetdicom raise ends the association's thread and nothing else.
+        self.close()
+        evt.trigger(self.assoc, evt.EVT_CONN_CLOSE, {})
+        self.assoc.dul.kill_dul()
 
     def _farewell_is_over(self) -> bool:
         # After an abort pynetdicom reads on for as long as the peer goes on sending.
@@ -194,6 +205,10 @@ class BoundedSocket(AssociationSocket):
         self._quiet_since = time.monotonic()
         if self._farewell_ends is not None:
             self._farewell_bytes += got
+        if self._in_body:
+            self._kind = data[0] if data else 0
+        elif not is_sound(self._kind, memoryview(data)):
+            raise OSError("an association PDU that is not worth decoding")
         return data
 
     def send(self, bytestream: bytes) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pynetdicom.acse import ACSE
 
 from tests.integration import pdus
 from tests.integration.modality import Modality, image
@@ -79,8 +80,18 @@ def test_a_pdu_of_four_gigabytes_is_not_believed(established: bool, patient_node
         pdus.pdu(pdus.P_DATA, b"\x00\x00\x00\x02\x01\x03"),
         pdus.abort(),
         bytes(range(256)) * 4,
+        pdus.associate_rq("CADNODE", "MODALITY", [("1.2", "1.2.840.10008.1.2")] * 126)[:-1] * 40,
+        pdus.pdu(pdus.ASSOCIATE_RQ, bytes(68) + pdus.item(0x20, bytes(4)) * 60_000),
     ],
-    ids=["http", "broken request", "data before a request", "abort", "noise"],
+    ids=[
+        "http",
+        "broken request",
+        "data before a request",
+        "abort",
+        "noise",
+        "requests that run into each other",
+        "a request of 60000 items",
+    ],
 )
 def test_nonsense_ends_the_connection_and_nothing_else(
     words: bytes, patient_node: Receiver
@@ -105,6 +116,9 @@ def test_nonsense_ends_the_connection_and_nothing_else(
         pdus.fragment(1, pdus.c_store_rq("1.2", "1.2.3"), command=True, last=True) * 2,
         pdus.fragment(1, bytes(16000), command=True, last=False) * 8,
         pdus.pdu(pdus.P_DATA, b"\x00\x00"),
+        pdus.fragment(1, pdus.c_store_rq("1.2", "1.2.3"), command=True, last=True)
+        + pdus.fragment(3, b"x", command=False, last=True),
+        pdus.associate_rq("CADNODE", "MODALITY", [("1.2", "1.2.840.10008.1.2")]),
     ],
     ids=[
         "no command set",
@@ -114,6 +128,8 @@ def test_nonsense_ends_the_connection_and_nothing_else(
         "command within a data set",
         "command set without end",
         "cut fragment",
+        "another context within a message",
+        "a request within an association",
     ],
 )
 def test_a_message_that_breaks_the_rules_ends_its_association(
@@ -148,3 +164,28 @@ def test_silent_connections_do_not_lock_out_a_sender(tmp_path: Path) -> None:
         assert serves(node)
         for modality in silent:
             modality.connection.close()
+
+
+def test_when_the_silent_ones_are_too_many_the_oldest_goes_first(tmp_path: Path) -> None:
+    with receiver(tmp_path, max_associations=10, association_seconds=20) as node:
+        silent = [Modality(node.port) for _ in range(25)]
+        assert serves(node)
+        assert silent[0].seconds_until_closed() < SOON
+        silent[-1].associate()
+        assert silent[-1].store("1.2.3.8")[0] == 0x0000
+        for modality in silent:
+            modality.connection.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_association_whose_thread_has_died_does_not_stay_open(
+    patient_node: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_down(_self: ACSE) -> None:
+        raise IndexError
+
+    with Modality(patient_node.port) as modality, monkeypatch.context() as mistake:
+        mistake.setattr(ACSE, "negotiate_association", break_down)
+        modality.connection.sendall(pdus.associate_rq("CADNODE", "MODALITY", []))
+        assert modality.seconds_until_closed() < SOON
+    assert serves(patient_node)
