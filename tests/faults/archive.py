@@ -20,6 +20,7 @@ from types import TracebackType
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 
+from tests.faults.encoding import encoded
 from tests.faults.plan import Fault, Kind
 from tests.integration import pdus
 
@@ -27,7 +28,18 @@ _ASSOCIATION_KINDS = frozenset({Kind.ARCHIVE_REJECTS})
 _TRANSIENT_REJECTION = (2, 3, 1)
 """Rejected-transient by the presentation service: temporary congestion (PS3.8 table 9-21)."""
 _STATUSES = {Kind.ARCHIVE_A700: 0xA700, Kind.ARCHIVE_C000: 0xC000, Kind.ARCHIVE_B000: 0xB000}
-_UNSTORED = frozenset({Kind.ARCHIVE_CLOSES_UNSTORED, Kind.ARCHIVE_A700, Kind.ARCHIVE_C000})
+_UNSTORED = frozenset(
+    {
+        Kind.ARCHIVE_CLOSES_UNSTORED,
+        Kind.ARCHIVE_A700,
+        Kind.ARCHIVE_C000,
+        Kind.ARCHIVE_LOSES,
+        Kind.ARCHIVE_SILENT,
+    }
+)
+_STORAGE_COMMITMENT = "1.2.840.10008.1.20.1"
+"""Not offered: what the archive holds is proved by C-FIND."""
+_C_FIND_RQ, _C_FIND_RSP, _PENDING = 0x0020, 0x8020, 0xFF00
 _SILENCE_SECONDS = 60.0
 _LISTEN_SECONDS = 0.2
 
@@ -54,8 +66,6 @@ class Archive:
 
     def __post_init__(self) -> None:
         self.held: dict[str, Held] = {}
-        self.begun = 0
-        """Objects that were announced to it, whole or not."""
         self._armed: deque[Fault] = deque()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
@@ -149,7 +159,7 @@ class Archive:
             connection.sendall(pdus.associate_rj(*_TRANSIENT_REJECTION))
             self.fired(fault)
             return False
-        connection.sendall(pdus.associate_ac(request))
+        connection.sendall(pdus.associate_ac(request, (_STORAGE_COMMITMENT,)))
         return True
 
     # ---- objects ---------------------------------------------------------------------------
@@ -229,12 +239,16 @@ class _Conversation:
         if not last:
             return True
         self._elements, self._command = pdus.command_elements(self._command), b""
-        if self._elements[0x0100] == pdus.C_ECHO_RQ.to_bytes(2, "little"):
+        if self._kind == pdus.C_ECHO_RQ:
             self._answer(context_id, pdus.C_ECHO_RSP, 0x0000)
             return True
-        self._archive.begun += 1
-        self._fault = self._archive.take(association=False)
+        if self._kind == pdus.C_STORE_RQ:
+            self._fault = self._archive.take(association=False)
         return True
+
+    @property
+    def _kind(self) -> int:
+        return int.from_bytes(self._elements[0x0100], "little")
 
     def _take_data(self, context_id: int, last: bool, data: bytes) -> bool:
         fault = self._fault
@@ -243,7 +257,26 @@ class _Conversation:
             self._archive.fired(fault)
             return False
         self._data_set += data
-        return self._end_of_object(context_id) if last else True
+        if not last:
+            return True
+        if self._kind == _C_FIND_RQ:
+            self._find(context_id)
+            return True
+        return self._end_of_object(context_id)
+
+    def _find(self, context_id: int) -> None:
+        """Name the object that is asked for, if it is here (PS3.4 C.4.1)."""
+        asked = read_dataset(BytesIO(self._data_set), self._implicit[context_id], True)
+        held = self._archive.held.get(str(asked.SOPInstanceUID))
+        if held is not None:
+            found = Dataset()
+            found.QueryRetrieveLevel = "IMAGE"
+            found.SOPInstanceUID = held.sop_instance_uid
+            found.StudyInstanceUID = held.study_instance_uid
+            self._answer(context_id, _C_FIND_RSP, _PENDING, has_data_set=True)
+            content = encoded(found, implicit=self._implicit[context_id])
+            self._connection.sendall(pdus.fragment(context_id, content, command=False, last=True))
+        self._answer(context_id, _C_FIND_RSP, 0x0000)
 
     def _end_of_object(self, context_id: int) -> bool:
         fault, self._fault = self._fault, None
@@ -251,7 +284,7 @@ class _Conversation:
             self._archive.keep(bytes(self._data_set), self._implicit[context_id])
             self._answer(context_id, pdus.C_STORE_RSP, 0x0000)
             return True
-        if fault.kind not in _UNSTORED and fault.kind is not Kind.ARCHIVE_SILENT:
+        if fault.kind not in _UNSTORED:
             self._archive.keep(bytes(self._data_set), self._implicit[context_id])
         self._archive.fired(fault)
         match fault.kind:
@@ -265,12 +298,14 @@ class _Conversation:
         self._answer(context_id, pdus.C_STORE_RSP, _STATUSES.get(fault.kind, 0x0000))
         return fault.kind is not Kind.ARCHIVE_CLOSES_ANSWERED
 
-    def _answer(self, context_id: int, kind: int, status: int) -> None:
+    def _answer(
+        self, context_id: int, kind: int, status: int, *, has_data_set: bool = False
+    ) -> None:
         elements: list[tuple[int, int | str]] = [
             (0x0002, self._elements[0x0002].rstrip(b"\x00").decode()),
             (0x0100, kind),
             (0x0120, int.from_bytes(self._elements[0x0110], "little")),
-            (0x0800, pdus.NO_DATA_SET),
+            (0x0800, pdus.HAS_DATA_SET if has_data_set else pdus.NO_DATA_SET),
             (0x0900, status),
         ]
         if 0x1000 in self._elements:

@@ -22,6 +22,8 @@ from tests.faults.volumes import why_no_volumes
 MOMENT_SECONDS = 15.0
 """How long a moment is waited for; then any moment will do."""
 POLL_SECONDS = 0.01
+NETWORK_SECONDS = 60.0
+"""How long a modality tries to get through with what it is to do wrong."""
 TERM_SECONDS = 20.0
 """The node promises to end within 10 s of SIGTERM and its supervisor kills after 12 s."""
 
@@ -206,7 +208,8 @@ def _archive_down(fault: Fault, scene: Scene) -> str:
 
 def _break_off(fault: Fault, scene: Scene) -> str:
     image = scene.images[fault.exam][0]
-    for _ in range(20):
+    ends = time.monotonic() + NETWORK_SECONDS
+    while time.monotonic() < ends:
         if break_off(scene.site.port, image, politely=fault.number % 2 == 0):
             return "aborted" if fault.number % 2 == 0 else "hung up"
         time.sleep(0.5)
@@ -215,7 +218,8 @@ def _break_off(fault: Fault, scene: Scene) -> str:
 
 def _same_in_parallel(fault: Fault, scene: Scene) -> str:
     image = scene.images[fault.exam][0]
-    for _ in range(20):
+    ends = time.monotonic() + NETWORK_SECONDS
+    while time.monotonic() < ends:
         acknowledged = send_in_parallel(scene.site.port, image, scene.ledger)
         if acknowledged:
             return f"{acknowledged} acknowledged"

@@ -7,10 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from pydicom.filebase import DicomBytesIO
-from pydicom.filewriter import write_dataset
-
 from cadnode.core.uids import derive_uid
+from tests.faults.encoding import encoded
 from tests.faults.ledger import Ledger, SentImage
 from tests.faults.plan import ExamPlan
 from tests.integration import modality
@@ -44,14 +42,11 @@ def _image(study_instance_uid: str, view: str, seed: int) -> SentImage:
         seed=seed,
         instance_number=1,
     )
-    buffer = DicomBytesIO()
-    buffer.is_implicit_VR, buffer.is_little_endian = True, True
-    write_dataset(buffer, dataset)
     return SentImage(
         str(dataset.SOPInstanceUID),
         str(dataset.SOPClassUID),
         study_instance_uid,
-        buffer.getvalue(),
+        encoded(dataset),
     )
 
 

@@ -52,10 +52,11 @@ def image_rows(site: Site, *, with_files: bool) -> list[ImageRow]:
 
 
 def pending(site: Site) -> int:
-    """Deliveries not yet ended of exams that go on."""
+    """Deliveries and proofs not yet ended of exams that go on."""
     rows = site.rows(
         "select count(*) as n from deliveries join jobs on jobs.id = job_id"
-        " where deliveries.status = 'pending' and jobs.status not in ('failed', 'cancelled')"
+        " where jobs.status not in ('failed', 'cancelled') and"
+        " (deliveries.status = 'pending' or proof in ('wanted', 'asked', 'refused'))"
     )
     return int(rows[0]["n"]) if rows else 1
 
@@ -105,7 +106,14 @@ def _result_rows(site: Site) -> list[ResultRow]:
             delivered_to=frozenset(
                 d["destination"]
                 for d in deliveries
-                if d["result_id"] == row["id"] and d["status"] in ("delivered", "committed")
+                if d["result_id"] == row["id"]
+                and d["status"] == "delivered"
+                and d["proof"] in (None, "committed", "verified")
+            ),
+            unproved_at=frozenset(
+                d["destination"]
+                for d in deliveries
+                if d["result_id"] == row["id"] and d["proof"] in ("wanted", "asked", "refused")
             ),
         )
         for row in site.rows("select * from results")

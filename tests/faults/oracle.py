@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from tests.faults.archive import Held
 from tests.faults.ledger import SentImage
 
-FINISHED = frozenset({"delivered", "committed", "skipped", "cancelled", "purged"})
+FINISHED = frozenset({"delivered", "committed", "skipped", "cancelled", "superseded", "purged"})
 LOOKED_AT = frozenset({"analyzed", "set aside", "failed"})
 
 
@@ -44,7 +44,9 @@ class ResultRow:
     whole: bool
     """The file is there with the right hash."""
     delivered_to: frozenset[str] = frozenset()
-    pending_at: frozenset[str] = frozenset()
+    """Archives of which the node believes that they hold it, by proof where one is wanted."""
+    unproved_at: frozenset[str] = frozenset()
+    """Archives that are still to prove that they hold it."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def judge(seen: Seen) -> Verdict:
     return Verdict(
         lost=(*_lost_images(seen, index), *_lost_results(seen, index)),
         duplicated=tuple(_duplicated(seen)),
-        stuck=(*_stuck_exams(seen), *_unanswered_images(seen)),
+        stuck=(*_stuck_exams(seen), *_unanswered_images(seen), *_unproved(seen, index)),
         other=(
             *(f"a partial file is left: {name}" for name in seen.partial_files),
             *(f"a process is left: {name}" for name in seen.orphans),
@@ -171,7 +173,7 @@ def _not_newest(name: str, current: Set[str], seen: Seen) -> Iterator[str]:
     """Where the newest revision of a study is delivered, its results are the current ones."""
     newest: dict[str, ExamRow] = {}
     for exam in sorted(seen.exams, key=lambda exam: exam.revision):
-        if exam.status not in ("skipped", "cancelled"):
+        if exam.status not in ("skipped", "cancelled", "superseded"):
             newest[exam.study_instance_uid] = exam
     owners = {result.sop_instance_uid: result.job_id for result in seen.results}
     revisions = {exam.id: exam for exam in seen.exams}
@@ -202,6 +204,13 @@ def _unanswered_images(seen: Seen) -> Iterator[str]:
                 yield f"image {image.sop_instance_uid} is still {image.state}"
         elif image.state != "analyzed" and not image.reason:
             yield f"image {image.sop_instance_uid} is {image.state} without a reason"
+
+
+def _unproved(seen: Seen, index: _Index) -> Iterator[str]:
+    for result in seen.results:
+        if index.exams[result.job_id].status in FINISHED:
+            for archive in sorted(result.unproved_at):
+                yield f"result {result.sop_instance_uid} is still unproved at {archive}"
 
 
 def _repeated(pairs: Iterable[tuple[object, object]]) -> list[tuple[object, object]]:

@@ -28,6 +28,7 @@ class Kind(StrEnum):
     ARCHIVE_CLOSES_UNSTORED = "archive closes before it stores"
     ARCHIVE_CLOSES_STORED = "archive stores and closes unanswered"
     ARCHIVE_CLOSES_ANSWERED = "archive answers success and closes"
+    ARCHIVE_LOSES = "archive answers success and loses the object"
     MODALITY_BREAKS_OFF = "modality breaks off in mid-image"
     SAME_IN_PARALLEL = "same image sent in parallel"
     SPOOL_FULL = "disk full: spool"
@@ -121,7 +122,7 @@ class Scale:
     """How much happens in one round."""
 
     exams: int = 8
-    faults: int = 24
+    faults: int = 32
     span: float = 12.0
     """Seconds over which exams and faults are spread."""
     lock_seconds: float = 30.0
@@ -168,8 +169,8 @@ def _kinds(
     take([DISKS[number % len(DISKS)]], 1)
     take([CLOCKS[number % len(CLOCKS)]], 1)
     take([Kind.DATABASE_LOCKED], 1 if number % 4 == 1 else 0)
-    take([Kind.MODALITY_BREAKS_OFF], 2)
-    take([Kind.SAME_IN_PARALLEL], 2)
+    take([Kind.MODALITY_BREAKS_OFF], 3)
+    take([Kind.SAME_IN_PARALLEL], 3)
     cheap = [kind for kind in ARCHIVE if kind in available]
     left = max(0, count - len(kinds))
     if cheap:

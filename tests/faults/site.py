@@ -52,6 +52,7 @@ poll_seconds = 0.1
 deadline_seconds = 4.0
 first_delay_seconds = 0.2
 longest_delay_seconds = 2.0
+commitment_delay_seconds = 0.5
 [retention]
 reserve_mb = 8
 [log]
@@ -64,7 +65,6 @@ name = "{name}"
 ae_title = "{ae_title}"
 host = "127.0.0.1"
 port = {port}
-commitment = "off"
 """
 
 

@@ -127,6 +127,10 @@ def test_what_is_there_twice_is_found(doctored: Seen, sentence: str):
         (replace(GOOD, exams=[replace(EXAM, status="reported")]), "still reported"),
         (replace(GOOD, exams=[replace(EXAM, status="failed")]), "failed without a reason"),
         (replace(GOOD, images=[replace(IMAGE, state="received")]), "still received"),
+        (
+            replace(GOOD, results=[replace(RESULTS[0], unproved_at=BOTH), RESULTS[1]]),
+            "still unproved at second",
+        ),
         (replace(GOOD, images=[replace(IMAGE, state="failed")]), "failed without a reason"),
         (
             replace(GOOD, acknowledged=[SENT, replace(SENT, study_instance_uid="9")]),
