@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,6 +70,27 @@ def test_an_exam_is_fetched_once_and_without_what_is_no_mammogram(
         stored = dcmread(kept[str(image.SOPInstanceUID)])
         assert (stored.pixel_array == image.pixel_array).all()
     assert at_archive.events().count("4 images were fetched from archive.") == 1
+
+
+@pytest.mark.peers
+def test_a_large_image_is_not_held_in_memory(tmp_path: Path) -> None:
+    large = mammogram(study_uid=STUDY)
+    large.Rows = large.Columns = 4000
+    large.PixelData = bytes(2 * 4000 * 4000)
+    port = free_port()
+    with ARCHIVES["dcmqrscp"](tmp_path / "archive", port) as archive:
+        fill(archive, [large], tmp_path / "files")
+        with site(tmp_path, archive, port, "get") as node:
+            tracemalloc.start()
+            try:
+                node.fetched("--study", STUDY)
+                _, peak = tracemalloc.get_traced_memory()
+            finally:
+                tracemalloc.stop()
+
+            (kept,) = node.kept().values()
+            assert kept.stat().st_size > 32_000_000
+            assert peak < 16 << 20
 
 
 @pytest.mark.parametrize(

@@ -134,10 +134,11 @@ def running_node(
     quiet_seconds: float = 3.0,
     lease_seconds: float = 3.0,
     extra: str = "",
+    port: int = 0,
 ) -> Iterator[Node]:
     """`cadnode serve` on a free port, ended at the end."""
     folder.mkdir(parents=True, exist_ok=True)
-    port = free_port()
+    port = port or free_port()
     destinations = "".join(
         f'\n[[destinations]]\nname = "{t.name}"\nae_title = "{t.ae_title}"\nhost = "127.0.0.1"\n'
         f"port = {t.port}\nobjects = {json.dumps(list(t.objects))}\n"
