@@ -1,6 +1,7 @@
 # make demo     the node end to end on two real exams, results in demo-out/
 # make test     every test
 # make fuzz     mutated input for every parser: SECONDS=60 shared by all of them
+# make faults   faults on a real node, an hour: N=1000 SEED=1, or one ROUND=17 of a seed again
 # make check    format, lint, types, import rules
 # make audit    every pinned package asked about at the vulnerability service
 # make licences docs/licences.md written anew
@@ -10,11 +11,13 @@
 EXTRA ?= cpu
 PYTHON ?= python3
 SECONDS ?= 60
+N ?= 1000
+SEED ?= 1
 BIN := .venv/bin
 READY := .venv/.ready-$(EXTRA)
 TOOLS := .venv-tools/.ready
 
-.PHONY: demo test fuzz check format lock clean audit licences sbom
+.PHONY: demo test fuzz faults check format lock clean audit licences sbom
 
 demo: $(READY)
 	$(BIN)/python -m cadnode.demo --out demo-out
@@ -24,6 +27,11 @@ test: $(READY)
 
 fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
+
+# The table goes into docs/reliability.md; a single round only shows it.
+faults: $(READY)
+	$(BIN)/python -m tests.faults -n $(N) --seed $(SEED) \
+	  $(if $(ROUND),--round $(ROUND),--docs docs/reliability.md) $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -14,6 +14,7 @@ import os
 import shutil
 import struct
 import subprocess
+import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,14 +29,22 @@ UNMOUNT_SECONDS = 20.0
 
 
 def why_no_volumes() -> str:
-    """Why this machine has no volumes; empty when it has."""
+    """Why this machine has no volumes; empty when it has. Makes one to find out."""
     if os.geteuid() != 0:
         return "only root may mount"
     for program in ("mkfs.ext4", "mount", "umount", "losetup"):
-        if shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None:
+        if shutil.which(program, path=_path()) is None:
             return f"{program} is not installed"
-    if not Path("/dev/loop-control").exists():
-        return "there are no loop devices"
+    if not IMAGES.is_dir():
+        return f"there is no {IMAGES}"
+    with tempfile.TemporaryDirectory(prefix="cadnode-faults-") as folder:
+        trial = Volume(Path(folder), IMAGES / f"{Path(folder).name}.img", 4)
+        try:
+            trial.make()
+        except (OSError, subprocess.SubprocessError):
+            return "this machine does not let root mount"
+        finally:
+            trial.remove()
     return ""
 
 
@@ -113,5 +122,9 @@ class Volume:
 
 
 def _run(*command: str) -> None:
-    environ = {**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
+    environ = {**os.environ, "PATH": _path()}
     subprocess.run(command, check=True, capture_output=True, env=environ, timeout=60)
+
+
+def _path() -> str:
+    return f"{os.environ['PATH']}:/usr/sbin:/sbin"
