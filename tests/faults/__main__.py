@@ -21,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tests.faults import table
 from tests.faults.campaign import RECORD, Campaign, Wish, happened, machine, read_records
-from tests.faults.plan import Scale
+from tests.faults.plan import SELECTION, Scale
 
 
 def main() -> int:
@@ -31,7 +31,7 @@ def main() -> int:
         seed=arguments.seed,
         faults=arguments.n,
         out=arguments.out,
-        scale=Scale(lock_seconds=arguments.lock_seconds),
+        scale=SELECTION if arguments.selection else Scale(lock_seconds=arguments.lock_seconds),
         only_round=arguments.round,
         settle_seconds=arguments.settle_seconds,
     )
@@ -72,6 +72,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("-n", type=int, default=1000, help="faults to inject")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--round", type=int, help="run this one round only")
+    parser.add_argument("--selection", action="store_true", help="rounds as in `make test`")
     parser.add_argument("--resume", action="store_true", help="go on with what --out holds")
     parser.add_argument("--out", type=Path, default=Path("faults-out"))
     parser.add_argument("--docs", type=Path, help="a document with the markers for the table")

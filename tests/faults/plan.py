@@ -128,6 +128,10 @@ class Scale:
     lock_seconds: float = 30.0
 
 
+SELECTION = Scale(faults=56, span=10.0, lock_seconds=3.0)
+"""What `make test` does: one round with as many faults as its exams can take."""
+
+
 def make_round(
     seed: int, number: int, available: Sequence[Kind], scale: Scale, whole_node: bool = True
 ) -> Round:
