@@ -11,6 +11,7 @@ from cadnode.core.breaker import BreakerRules, LineEvent, LineState, LineStatus,
 from cadnode.core.errors import OutOfPatience
 from cadnode.core.jobs import DeliveryStatus
 from cadnode.storage.database import StorePart
+from cadnode.storage.proofs import give_up_proofs_at
 from cadnode.storage.reporting import settle, withdraw_superseded
 from cadnode.storage.rows import AnyRow, free_delivery, job_row, log_event
 from cadnode.storage.tables import UtcDateTime, deliveries, destination_states
@@ -76,7 +77,9 @@ class Lines(StorePart):
                 .values(status=DeliveryStatus.CANCELLED, lease_owner=None, lease_until=None)
                 .returning(deliveries.c.job_id)
             ).all()
-            for exam_id in sorted({row.job_id for row in dropped}):
+            unproved = give_up_proofs_at(connection, destination, why)
+            exam_ids = {row.job_id for row in dropped} | set(unproved)
+            for exam_id in sorted(exam_ids):
                 log_event(
                     connection,
                     job_id=exam_id,
@@ -87,7 +90,7 @@ class Lines(StorePart):
                 )
                 job = job_row(connection, exam_id)
                 settle(connection, job, at=now, why=f"{destination} was dropped", actor=by)
-            return len(dropped)
+            return len(dropped) + len(unproved)
 
 
 _LONGEST = timedelta(minutes=5)

@@ -88,17 +88,7 @@ def ask_at_once(connection: Connection, exam_id: int, by: str, now: datetime) ->
 
 def give_up_proofs(connection: Connection, exam_id: int, why: str, by: str, now: datetime) -> int:
     """End what the exam still waits to be proved; returns how many proofs that were."""
-    ended = connection.execute(
-        update(deliveries)
-        .where(deliveries.c.job_id == exam_id, awaits_proof())
-        .values(
-            proof=ProofState.GIVEN_UP,
-            proof_text=why,
-            proof_due_at=None,
-            lease_owner=None,
-            lease_until=None,
-        )
-    ).rowcount
+    ended = len(_give_up(connection, deliveries.c.job_id == exam_id, why))
     if ended:
         log_event(
             connection,
@@ -109,3 +99,24 @@ def give_up_proofs(connection: Connection, exam_id: int, why: str, by: str, now:
             actor=by,
         )
     return ended
+
+
+def give_up_proofs_at(connection: Connection, destination: str, why: str) -> list[int]:
+    """End what is still to be proved at a destination; the exam of each proof that this ended."""
+    return _give_up(connection, deliveries.c.destination == destination, why)
+
+
+def _give_up(connection: Connection, which: ColumnElement[bool], why: str) -> list[int]:
+    ended = connection.execute(
+        update(deliveries)
+        .where(which, awaits_proof())
+        .values(
+            proof=ProofState.GIVEN_UP,
+            proof_text=why,
+            proof_due_at=None,
+            lease_owner=None,
+            lease_until=None,
+        )
+        .returning(deliveries.c.job_id)
+    )
+    return list(ended.scalars())

@@ -29,9 +29,11 @@ from cadnode.core.jobs import (
     status_after_deliveries,
 )
 from cadnode.core.mammogram import ImageHeader
+from cadnode.core.proof import ProofState
 from cadnode.core.reasons import Reason
 from cadnode.core.retention import Purgeable
 from cadnode.core.retry import Decision, SendOutcome, Verdict
+from tests.contract.fake_proofs import FakeCommitment, FakeProof, FakeProofs, FakeRequest
 
 
 @dataclass
@@ -76,6 +78,8 @@ class FakeDelivery:
     dicom_status: int | None = None
     code: str | None = None
     text: str | None = None
+    delivered_at: datetime | None = None
+    proof: FakeProof = field(default_factory=FakeProof)
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ class FakeEvent:
 
 
 @dataclass
-class FakeExamStore:
+class FakeExamStore(FakeProofs):
     jobs: dict[int, FakeJob] = field(default_factory=dict)
     images: dict[int, FakeImage] = field(default_factory=dict)
     results: list[tuple[int, StoredResult]] = field(default_factory=list)
@@ -98,6 +102,8 @@ class FakeExamStore:
     replaced: list[tuple[int, str, int]] = field(default_factory=list)
     """Exam id and path of what other bytes took the place of."""
     lines: dict[str, LineStatus] = field(default_factory=dict)
+    commitments: dict[str, FakeCommitment] = field(default_factory=dict)
+    requests: dict[int, FakeRequest] = field(default_factory=dict)
 
     # receiving
 
@@ -378,7 +384,13 @@ class FakeExamStore:
             raise LeaseLost("none is held")
 
     def record_delivery(
-        self, delivery: Delivery, outcome: SendOutcome, decision: Decision, *, now: datetime
+        self,
+        delivery: Delivery,
+        outcome: SendOutcome,
+        decision: Decision,
+        *,
+        proof_due_at: datetime | None = None,
+        now: datetime,
     ) -> None:
         held = self._held_delivery(delivery)
         kind = {
@@ -396,6 +408,9 @@ class FakeExamStore:
         held.dicom_status, held.code, held.text = outcome.status, decision.code, decision.text
         if decision.verdict is Verdict.DONE:
             held.status, held.text = DeliveryStatus.DELIVERED, None
+            wanted = None if proof_due_at is None else ProofState.WANTED
+            held.delivered_at = now
+            held.proof = FakeProof(wanted, proof_due_at, failures=held.proof.failures)
         elif withdrawn:
             held.status = DeliveryStatus.SUPERSEDED
         elif decision.verdict is Verdict.GIVE_UP:
@@ -488,6 +503,16 @@ class FakeExamStore:
         ]
         for d in dropped:
             d.status, d.owner, d.until = DeliveryStatus.CANCELLED, None, None
+        unproved = [
+            d
+            for job in self.jobs.values()
+            for d in self._open_proofs(job)
+            if d.destination == destination
+        ]
+        for d in unproved:
+            d.proof.state, d.proof.due_at = ProofState.GIVEN_UP, None
+            d.owner = d.until = None
+        dropped += unproved
         for number in sorted({d.job.id for d in dropped}):
             self._log(self.jobs[number], now, "destination-dropped", None, None, by)
             self._settle(self.jobs[number], now, by)
@@ -538,6 +563,8 @@ class FakeExamStore:
             self._probe_at_once(job, now)
             self._log(job, now, "retry", None, None, by)
             return ExamStatus.REPORTED
+        if job.status is ExamStatus.DELIVERED and self._ask_at_once(job, by, now):
+            return ExamStatus.DELIVERED
         to = job.failed_from
         if job.status is not ExamStatus.FAILED or to is None:
             raise IllegalMove(f"exam {exam_id} is {job.status}")
@@ -550,19 +577,24 @@ class FakeExamStore:
             raise IllegalMove("a newer revision has taken over")
         job.status, job.due_at, job.tries = to, now, 0
         job.failed_from = job.problem = None
-        for image in self._study_images(job) if to is ExamStatus.RECEIVING else ():
+        if to is ExamStatus.RECEIVING:
+            self._restart_images(job)
+        for d in self._deliveries(job):
+            if d.status is DeliveryStatus.FAILED:
+                d.status, d.due_at, d.tries = DeliveryStatus.PENDING, now, 0
+                d.first_try_at = d.code = d.text = None
+                d.proof.failures = 0
+        self._probe_at_once(job, now)
+        self._log(job, now, "retry", None, None, by)
+        return to
+
+    def _restart_images(self, job: FakeJob) -> None:
+        for image in self._study_images(job):
             lost = image.value.reason is Reason.WORKER_LOST
             if lost and image.value.state is ImageState.FAILED:
                 image.value = replace(
                     image.value, state=ImageState.RECEIVED, tries=0, reason=None, detail=""
                 )
-        for d in self._deliveries(job):
-            if d.status is DeliveryStatus.FAILED:
-                d.status, d.due_at, d.tries = DeliveryStatus.PENDING, now, 0
-                d.first_try_at = d.code = d.text = None
-        self._probe_at_once(job, now)
-        self._log(job, now, "retry", None, None, by)
-        return to
 
     def _probe_at_once(self, job: FakeJob, now: datetime) -> None:
         for name in {d.destination for d in self._deliveries(job)}:
@@ -573,7 +605,10 @@ class FakeExamStore:
     def cancel(self, exam_id: int, *, why: str, by: str, now: datetime) -> None:
         job = self._job(exam_id)
         if ExamStatus.CANCELLED not in MOVES[job.status]:
+            if self._give_up_proofs(job, by, now):
+                return
             raise IllegalMove(f"exam {exam_id} is {job.status}")
+        self._give_up_proofs(job, by, now)
         tries, due_at = job.tries, job.due_at
         problem = job.problem
         self._set_status(job, ExamStatus.CANCELLED, now, None, by)
@@ -614,6 +649,7 @@ class FakeExamStore:
     def _may_be_purged(self, job: FakeJob) -> bool:
         return (
             job.status is not ExamStatus.PURGED
+            and not self._open_proofs(job)
             and (
                 job.status is not ExamStatus.DELIVERED
                 or any(
@@ -782,6 +818,7 @@ class FakeExamStore:
         due_at = job.due_at
         self._set_status(job, to, now, problem, by)
         job.due_at = due_at
+        self._settle_proofs(job, now, by)
 
 
 def _is_free(held: FakeJob | FakeDelivery, now: datetime) -> bool:

@@ -128,7 +128,7 @@ def snapshot(store: ExamStore) -> dict[str, list[Line]]:
         return _fake_snapshot(store)
     assert isinstance(store, SqlExamStore)
     jobs, images, deliveries = tables.jobs.c, tables.images.c, tables.deliveries.c
-    events = tables.events.c
+    events, requests = tables.events.c, tables.commitment_requests.c
     columns = {
         "jobs": (
             *(jobs.id, jobs.study_instance_uid, jobs.revision, jobs.status, jobs.due_at),
@@ -146,6 +146,14 @@ def snapshot(store: ExamStore) -> dict[str, list[Line]]:
             *(deliveries.due_at, deliveries.lease_owner, deliveries.lease_until),
             *(deliveries.tries, deliveries.attempts, deliveries.first_try_at),
             *(deliveries.dicom_status, deliveries.error_code, deliveries.error_text),
+            *(deliveries.proof, deliveries.proof_due_at, deliveries.proof_tries),
+            *(deliveries.proof_asks, deliveries.proof_failures, deliveries.proved_at),
+            *(deliveries.transaction_uid, deliveries.delivered_at),
+        ),
+        "requests": (
+            *(requests.id, requests.calling_ae, requests.transaction_uid, requests.status),
+            *(requests.due_at, requests.lease_owner, requests.lease_until, requests.tries),
+            *(requests.committed, requests.failed, requests.error_text),
         ),
         "events": (
             *(events.job_id, events.at, events.kind, events.code, events.subject_uid),
@@ -187,8 +195,17 @@ def _fake_snapshot(store: FakeExamStore) -> dict[str, list[Line]]:
             (
                 *(d.id, d.job.id, d.destination, d.status, d.due_at, d.owner, d.until),
                 *(d.tries, d.attempts, d.first_try_at, d.dicom_status, d.code, d.text),
+                *(d.proof.state, d.proof.due_at, d.proof.tries, d.proof.asks, d.proof.failures),
+                *(d.proof.proved_at, d.proof.transaction_uid, d.delivered_at),
             )
             for d in store.deliveries.values()
+        ],
+        "requests": [
+            (
+                *(r.value.id, r.value.calling_ae, r.value.transaction_uid, r.status, r.due_at),
+                *(r.owner, r.until, r.value.tries, r.committed, r.failed, r.text),
+            )
+            for r in store.requests.values()
         ],
         "events": [(e.job_id, e.at, e.kind, e.code, e.subject_uid, e.actor) for e in store.events],
     }
