@@ -56,14 +56,14 @@ class PullLane:
         self._owner = owner
         self._clock = clock
         self._stopping = stopping
-        self._look_at: datetime | None = None
+        self._looked_at: datetime | None = None
 
     def run_once(self) -> bool:
         """Pull, if it is due and nobody else does."""
         now = self._clock()
-        if self._look_at is not None and now < self._look_at:
+        if self._looked_at is not None and abs(now - self._looked_at) < min(LOOK, self._every):
             return False
-        self._look_at = now + min(LOOK, self._every)
+        self._looked_at = now
         if not self._records.claim_pull(
             self._key, self._owner, now=now, lease=self._lease, every=self._every
         ):

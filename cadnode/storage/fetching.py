@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from cadnode.core.errors import LeaseLost
@@ -80,7 +80,8 @@ class FetchRecords(StorePart):
                 update(pulls)
                 .where(
                     pulls.c.name == name,
-                    pulls.c.due_at <= now,
+                    # Beyond its horizon: the clock was set back.
+                    or_(pulls.c.due_at <= now, pulls.c.due_at > now + every),
                     lease_is_over(pulls.c.lease_owner, pulls.c.lease_until, now),
                 )
                 .values(lease_owner=owner, lease_until=now + lease, due_at=now + every)

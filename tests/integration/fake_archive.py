@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
+from pydicom.tag import Tag
 from pynetdicom import AE, evt
 from pynetdicom.events import Event
 from pynetdicom.presentation import StoragePresentationContexts
@@ -33,6 +35,8 @@ class FakeArchive:
     knows_us: bool = True
     answers_optional_keys: bool = True
     matches_keys: bool = True
+    padding: bytes = b""
+    """After every UID of an answer, beyond what makes its length even."""
     endless: bool = False
     accepts_get: bool = True
     before_find: Callable[[Event], int | None] = lambda _event: None
@@ -76,7 +80,9 @@ class FakeArchive:
             seen.add(uid)
             answer = Dataset()
             answer.QueryRetrieveLevel = level
-            setattr(answer, unique[level], uid)
+            tag = Tag(unique[level])
+            value = uid.encode() + self.padding
+            answer[tag] = RawDataElement(tag, "UI", len(value), value, 0, True, True)
             if self.answers_optional_keys:
                 answer.StudyDate = dataset.StudyDate
                 if level == "STUDY":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import tracemalloc
 from collections.abc import Iterator
@@ -200,6 +201,37 @@ def test_an_archive_that_answers_no_optional_key_is_fetched_from(tmp_path: Path)
         (study,) = found.site.fetched("--study", STUDY)["studies"]
 
         assert study["fetched"] == 3
+
+
+@pytest.mark.parametrize("padding", [b"\x00", b"\x00\x00", b" ", b" \x00"])
+def test_uids_are_understood_however_they_are_padded(tmp_path: Path, padding: bytes) -> None:
+    with beside(tmp_path, FakeArchive(exam(1), padding=padding)) as found:
+        (study,) = found.site.fetched("--study", STUDY)["studies"]
+
+        assert (study["study_instance_uid"], study["fetched"]) == (STUDY, 1)
+
+
+def test_a_query_that_is_not_answered_ends_at_the_deadline(tmp_path: Path) -> None:
+    archive = FakeArchive(exam())
+    archive.before_find = lambda _event: 0 if archive.stopping.wait(30) else None
+    with beside(tmp_path, archive, more="deadline_seconds = 1.0\n") as found:
+        begun = time.monotonic()
+        result = found.site.fetch("--study", STUDY)
+
+        assert result.exit_code == 3
+        assert "E601" in result.output
+        assert time.monotonic() - begun < 8
+
+
+def test_the_progress_is_shown_on_a_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with beside(tmp_path, FakeArchive(exam())) as found:
+        result = found.site.fetch("--study", STUDY, "--json")
+
+        assert "3 done, 0 left, 0 failed" in result.stderr
+        assert json.loads(result.stdout)["studies"][0]["fetched"] == 3
 
 
 def test_an_archive_that_ignores_the_keys_is_not_fetched_empty(tmp_path: Path) -> None:

@@ -121,6 +121,15 @@ def test_an_archive_that_is_down_is_asked_again_at_the_next_turn(pulling: Pullin
     assert pulling.kept() == 3
 
 
+def test_a_clock_that_is_set_back_holds_no_pull_up(pulling: Pulling) -> None:
+    pulling.now += timedelta(hours=1)
+    worker = pulling.worker()
+    worker.run_once()
+    pulling.later(hours=-1)
+
+    assert worker.run_once()
+
+
 def test_a_study_that_fails_does_not_hold_up_the_others(pulling: Pulling) -> None:
     archive = pulling.found.archive
     other = mammogram(study_uid=OTHER_STUDY, rows=16, columns=16)
