@@ -68,6 +68,7 @@ class Archive:
         self.held: dict[str, Held] = {}
         self._armed: deque[Fault] = deque()
         self._lock = threading.Lock()
+        self._one_at_a_time = threading.Lock()
         self._stopping = threading.Event()
         self._connections: set[socket.socket] = set()
         self._listener: socket.socket | None = None
@@ -103,10 +104,11 @@ class Archive:
 
     def down(self, seconds: float) -> None:
         """Cut every connection and refuse new ones for a while."""
-        self._hang_up()
-        self._stopping.wait(seconds)
-        if not self._stopping.is_set():
-            self._listen()
+        with self._one_at_a_time:
+            self._hang_up()
+            self._stopping.wait(seconds)
+            if not self._stopping.is_set():
+                self._listen()
 
     # ---- connections -----------------------------------------------------------------------
 
