@@ -156,7 +156,10 @@ def _transaction(data_set: Dataset) -> str:
 
 def _uid(data_set: Dataset, keyword: str) -> str:
     # The raw bytes: pydicom would warn about what is no UID, with the value in its words.
-    value = getattr(data_set.get_item(keyword), "value", None)
+    try:
+        value = getattr(data_set.get_item(keyword), "value", None)
+    except UNPARSABLE as error:
+        raise UnreadableObject(f"{keyword} cannot be read") from error
     raw = value if isinstance(value, bytes) else str(value or "").encode("ascii", "replace")
     raw = raw.strip(b"\x00 ")
     if not (len(raw) <= 64 and _UID.fullmatch(raw)):

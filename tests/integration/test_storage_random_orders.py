@@ -19,6 +19,7 @@ from cadnode.core.errors import StoreError
 from cadnode.core.exam import ImageState
 from cadnode.core.jobs import Acceptance, Delivery, Exam, ExamStatus, Problem
 from cadnode.core.ports import ExamStore
+from cadnode.core.proof import CommitmentReport, Proof, ProofDecision, ProofVerdict
 from cadnode.core.reasons import Reason
 from cadnode.storage.database import Database, upgrade
 from cadnode.storage.exam_store import SqlExamStore
@@ -50,6 +51,14 @@ def _mark_purged(store: ExamStore, exam_id: int, now: datetime) -> list[str]:
     return list(store.mark_purged(exam_id, now=now))
 
 
+def _stored(store: ExamStore, delivery: Delivery, now: datetime) -> None:
+    store.record_delivery(delivery, sent(delivery), DONE, proof_due_at=now, now=now)
+
+
+def _ask(store: ExamStore, proof: Proof, uid: str, now: datetime) -> None:
+    store.record_request([proof], uid, report_due_at=now + LEASE, now=now)
+
+
 def _close(store: ExamStore, exam: Exam, now: datetime) -> None:
     store.move_exam(exam, ExamStatus.ANALYZED, text="Closed.", now=now)
 
@@ -76,6 +85,8 @@ class TwoStores(RuleBasedStateMachine):
         self.acknowledged: set[tuple[str, str]] = set()
         self.exams: list[Exam] = []
         self.deliveries: list[Delivery] = []
+        self.proofs: list[Proof] = []
+        self.transactions: list[str] = []
 
     def teardown(self) -> None:
         if hasattr(self, "database"):
@@ -222,7 +233,47 @@ class TwoStores(RuleBasedStateMachine):
             case _:
                 decision = {"done": DONE, "gone": GONE, "again": retry_at(self.now + SECOND)}[end]
                 outcome = sent(delivery)
-                self.both(lambda s: s.record_delivery(delivery, outcome, decision, now=self.now))
+                due = self.now if delivery.destination == "A" else None
+                self.both(
+                    lambda s: s.record_delivery(
+                        delivery, outcome, decision, proof_due_at=due, now=self.now
+                    )
+                )
+
+    @rule()
+    def deliver_and_claim_proofs(self) -> None:
+        for delivery in self.both(
+            lambda s: s.claim_deliveries("A", "s3", now=self.now, lease=LEASE, limit=9)
+        ):
+            self.both(partial(_stored, delivery=delivery, now=self.now))
+        claimed = self.both(lambda s: s.claim_proofs("A", "p", now=self.now, lease=LEASE, limit=2))
+        assert isinstance(claimed, list)
+        self.proofs += claimed
+
+    @precondition(lambda self: self.proofs)
+    @rule(data=st.data(), verdict=st.sampled_from([None, *ProofVerdict]))
+    def prove(self, data: st.DataObject, verdict: ProofVerdict | None) -> None:
+        proof = data.draw(st.sampled_from(self.proofs[-3:]))
+        if verdict is None:
+            self.both(lambda s: s.renew_proofs([proof], now=self.now, lease=LEASE))
+            return
+        decision = ProofDecision(verdict, "a test", self.now + 30 * SECOND)
+        if verdict is ProofVerdict.AWAIT:
+            self.transactions.append(f"9.{len(self.transactions)}")
+            self.both(partial(_ask, proof=proof, uid=self.transactions[-1], now=self.now))
+        self.both(lambda s: s.record_proof(proof, decision, now=self.now))
+
+    @precondition(lambda self: self.transactions)
+    @rule(data=st.data(), well=st.booleans())
+    def report_on_a_transaction(self, data: st.DataObject, well: bool) -> None:
+        uid = data.draw(st.sampled_from(self.transactions[-3:]))
+        named = [proof.result.sop_instance_uid for proof in self.proofs[-3:]]
+        report = (
+            CommitmentReport(uid, tuple(named))
+            if well
+            else CommitmentReport(uid, (), dict.fromkeys(named, 0x0112))
+        )
+        self.both(lambda s: s.record_report(report, by="PACS", now=self.now))
 
     @rule(
         exam_id=st.integers(1, 4),
