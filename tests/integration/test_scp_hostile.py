@@ -15,6 +15,8 @@ from tests.integration import pdus
 from tests.integration.modality import Modality, image
 from tests.integration.receiver import Receiver, receiver
 
+CONTEXT = pdus.item(0x20, bytes([1, 0, 0, 0]) + pdus.item(0x30, b"1.2"))
+
 SOON = 5.0
 """Seconds; the limits under test are 0.3 s or none at all, the rest is for a busy machine."""
 
@@ -81,7 +83,7 @@ def test_a_pdu_of_four_gigabytes_is_not_believed(established: bool, patient_node
         pdus.abort(),
         bytes(range(256)) * 4,
         pdus.associate_rq("CADNODE", "MODALITY", [("1.2", "1.2.840.10008.1.2")] * 126)[:-1] * 40,
-        pdus.pdu(pdus.ASSOCIATE_RQ, bytes(68) + pdus.item(0x20, bytes(4)) * 60_000),
+        pdus.pdu(pdus.ASSOCIATE_RQ, pdus.associate_rq("CADNODE", "A", [])[6:74] + CONTEXT * 60_000),
     ],
     ids=[
         "http",
