@@ -89,7 +89,7 @@ class Fetcher:
         self._own_ae_title = node.ae_title
         self._retriever = Retriever(
             self._archive,
-            OwnReceiver(node.ae_title, node.port),
+            OwnReceiver(node.ae_title, app.settings.tls.port if source.tls else node.port),
             deadline_seconds=source.deadline_seconds,
             stopping=stopping,
         )

@@ -16,6 +16,8 @@ from pynetdicom.events import Event
 from cadnode.checks import run_checks
 from cadnode.cli import main
 from cadnode.dimse.scu import Destination
+from cadnode.dimse.tls import ClientTls
+from tests.certificates import SiteCa
 from tests.integration import pdus
 from tests.integration.archives import ARCHIVES, fill
 from tests.integration.fake_archive import CANCEL, UNABLE, FakeArchive
@@ -29,7 +31,7 @@ from tests.integration.fetching_node import (
 )
 from tests.integration.modality import Modality
 from tests.objects import four_views, mammogram, secondary_capture
-from tests.peers import free_port
+from tests.peers import free_port, orthanc
 
 
 @pytest.fixture(params=[(name, how) for name in ARCHIVES for how in ("get", "move")], ids=str)
@@ -71,6 +73,32 @@ def test_an_exam_is_fetched_once_and_without_what_is_no_mammogram(
         stored = dcmread(kept[str(image.SOPInstanceUID)])
         assert (stored.pixel_array == image.pixel_array).all()
     assert at_archive.events().count("4 images were fetched from archive.") == 1
+
+
+@pytest.mark.peers
+def test_an_exam_is_fetched_over_tls(tmp_path: Path) -> None:
+    ca = SiteCa(tmp_path / "ca")
+    ours, theirs = ca.issue("node"), ca.issue("orthanc")
+    settings = {
+        "DicomTlsEnabled": True,
+        "DicomTlsCertificate": str(theirs.certificate),
+        "DicomTlsPrivateKey": str(theirs.key),
+        "DicomTlsTrustedCertificates": str(theirs.ca),
+        "DicomAlwaysAllowGet": True,
+    }
+    image = mammogram(study_uid=STUDY)
+    with orthanc(tmp_path, settings=settings) as peer:
+        way = ClientTls(ours, "localhost")
+        archive = Destination("archive", peer.ae_title, "127.0.0.1", peer.port, way)
+        fill(archive, [image], tmp_path / "files")
+        more = (
+            'tls = true\ncertificate_host = "localhost"\n'
+            f'[tls]\ncertificate = "{ours.certificate}"\nkey = "{ours.key}"\nca = "{ours.ca}"\n'
+        )
+        with site(tmp_path, archive, free_port(), "get", more) as node:
+            node.fetched("--study", STUDY)
+
+            assert list(node.kept()) == [str(image.SOPInstanceUID)]
 
 
 @pytest.mark.peers
