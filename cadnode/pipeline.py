@@ -124,8 +124,12 @@ class Pipeline:
             quiet_ends = exam.last_image_at + timedelta(seconds=self._rules.exam.quiet_seconds)
             self._store.release_exam(exam, due_at=quiet_ends, now=self._clock())
             return
-        if not _has_its_result(exam):
+        if _has_its_result(exam):
+            images = [self._leave(exam, image) for image in images]
+        else:
             images = [self._settle_held(exam, image, images, pulse) for image in images]
+        if exam.renews:
+            images = [self._checked_again(exam, image) for image in images]
         self._close(exam, images, complete)
 
     def report(self, exam: Exam, pulse: Callable[[], None]) -> None:
@@ -209,7 +213,8 @@ class Pipeline:
             return image
         if image.state is ImageState.ANALYZED and image.model == self._model():
             return image
-        if image.state in (ImageState.SET_ASIDE, ImageState.FAILED):
+        settled = image.state in (ImageState.SET_ASIDE, ImageState.FAILED)
+        if settled and image.reason is not Reason.HAS_ITS_RESULT:
             return image
         pulse()
         if self._store.begin_image(exam, image.id, now=self._clock()) > IMAGE_TRIES:
@@ -258,6 +263,23 @@ class Pipeline:
         if image.state is not ImageState.RECEIVED:
             return image
         return self._settle(exam, image, pulse, closing=True)
+
+    def _leave(self, exam: Exam, image: ExamImage) -> ExamImage:
+        reason = Reason.HAS_ITS_RESULT
+        return self._record(exam, image, ImageState.SET_ASIDE, None, reason=reason, findings=())
+
+    def _checked_again(self, exam: Exam, image: ExamImage) -> ExamImage:
+        """The image that its patient was compared with may have been replaced since."""
+        if image.state is not ImageState.ANALYZED:
+            return image
+        try:
+            header = self._reader.header(self._files.path_of(image.path))
+        except ImageFailed as failure:
+            return self._failed(exam, image, failure, None)
+        if not self._other_patient(exam, image, header):
+            return image
+        reason = Reason.PATIENT_DIFFERS
+        return self._record(exam, image, ImageState.SET_ASIDE, header, reason=reason, findings=())
 
     def _close(self, exam: Exam, images: Sequence[ExamImage], complete: CompletedBy) -> None:
         looked_at = [i for i in images if i.state in (ImageState.ANALYZED, ImageState.FAILED)]

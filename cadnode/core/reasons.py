@@ -28,6 +28,10 @@ class Reason(Enum):
     SECONDARY_CAPTURE = ("N110", "a secondary capture is not analyzed")
     OWN_RESULT = ("N111", "a derived or marked-up image is not analyzed")
     PATIENT_DIFFERS = ("N112", "the image names another patient than the rest of its study")
+    HAS_ITS_RESULT = (
+        "N113",
+        "the image came back unchanged after it was purged; it has its result",
+    )
 
     NO_PIXEL_DATA = ("N201", "there is no pixel data")
     PIXEL_DATA_TRUNCATED = ("N202", "the pixel data is shorter than the header says")

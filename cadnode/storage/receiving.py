@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from cadnode.core.errors import DatabaseUnavailable, InstanceConflict
 from cadnode.core.exam import ImageState
 from cadnode.core.jobs import Acceptance, DeliveryStatus, ExamStatus, NewImage
+from cadnode.core.reasons import Reason
 from cadnode.storage.database import StorePart
 from cadnode.storage.reporting import supersede_unreported
 from cadnode.storage.rows import AnyRow, log_event
@@ -90,6 +91,7 @@ def _replace(connection: Connection, kept: AnyRow, image: NewImage, now: datetim
     connection.execute(delete(replaced_images).where(replaced_images.c.path == image.path))
     exam = _take_over(connection, kept, image, now)
     connection.execute(update(jobs).where(jobs.c.id == exam.id).values(renews=True))
+    _judge_again(connection, image.study_instance_uid)
     happened = f"came again from {{}} with other bytes: revision {exam.revision} reads the new ones"
     for job_id in sorted({kept.job_id, exam.id}):
         _log(connection, job_id, image, now, "image-replaced", happened, code=InstanceConflict.code)
@@ -132,6 +134,19 @@ def _end_unreported(connection: Connection, exam: AnyRow, now: datetime) -> None
         supersede_unreported(
             connection, row, by=exam.id, revision=exam.revision, at=now, actor=_ACTOR
         )
+
+
+def _judge_again(connection: Connection, study_instance_uid: str) -> None:
+    """An image set aside for what another one was may be set aside no longer."""
+    of_study = select(jobs.c.id).where(jobs.c.study_instance_uid == study_instance_uid)
+    connection.execute(
+        update(images)
+        .where(
+            images.c.job_id.in_(of_study),
+            images.c.reason.in_((Reason.PRESENTATION_PREFERRED.code, Reason.PATIENT_DIFFERS.code)),
+        )
+        .values(state=ImageState.RECEIVED, tries=0, reason=None, detail="")
+    )
 
 
 def _was_delivered(connection: Connection, study_instance_uid: str) -> bool:

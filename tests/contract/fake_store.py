@@ -130,6 +130,17 @@ class FakeExamStore(FakeProofs):
             self.replaced = [entry for entry in self.replaced if entry[1] != image.path]
             job = self._add(number, image, now, returned=False)
             job.renews = True
+            for other_image in self.images.values():
+                of_study = other_image.job.study == before.study
+                reason = other_image.value.reason
+                if of_study and reason in (Reason.PRESENTATION_PREFERRED, Reason.PATIENT_DIFFERS):
+                    other_image.value = replace(
+                        other_image.value,
+                        state=ImageState.RECEIVED,
+                        tries=0,
+                        reason=None,
+                        detail="",
+                    )
             for number in sorted({before.id, job.id}):
                 self._log(self.jobs[number], now, "image-replaced", "E202", uid, "receiver")
             closed = [

@@ -158,7 +158,9 @@ class TwoStores(RuleBasedStateMachine):
         exam = self.pick_exam(data)
         image_id = data.draw(st.sampled_from([image.id for image in exam.images] or [99]))
         state = data.draw(st.sampled_from(ImageState))
-        reason = data.draw(st.sampled_from([None, Reason.WORKER_LOST, Reason.NO_BREAST]))
+        reason = data.draw(
+            st.sampled_from([None, Reason.WORKER_LOST, Reason.NO_BREAST, Reason.PATIENT_DIFFERS])
+        )
         self.both(lambda s: s.begin_image(exam, image_id, now=self.now))
         self.both(
             lambda s: s.record_image(

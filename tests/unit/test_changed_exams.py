@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from cadnode.core.errors import LeaseLost, ResultInvalid, StaleExam
 from cadnode.core.jobs import Acceptance, ExamStatus
+from cadnode.core.mammogram import Intent
 from cadnode.core.retry import SendCause
 from cadnode.core.uids import derive_uid
-from tests.unit.bench import LEASE, Bench
+from tests.unit.bench import LEASE, MG_PROCESSING, Bench
 
 VIEWS = {"rcc": "RCC", "lcc": "LCC", "rmlo": "RMLO", "lmlo": "LMLO"}
 
@@ -83,6 +84,37 @@ def test_new_bytes_that_are_not_to_be_read_still_correct_the_result(bench):
     assert bench.statuses() == ["delivered", "delivered"]
     assert len(bench.builder.reports[-1].images) == 3
     assert len(current(bench)) == 1
+
+
+def test_images_of_another_patient_than_the_corrected_one_are_not_mixed_into_its_result(bench):
+    bench.send_four()
+    read_and_deliver(bench)
+    change(bench, "rcc", "rcc of two", patient_key="two")
+    read_and_deliver(bench)
+    (left,) = bench.builder.reports[-1].images
+    assert left.path.name == "rcc of two"
+    assert sorted(bench.reasons().values()) == ["N112", "N112", "N112", "analyzed"]
+    change(bench, "lcc", "lcc of two", patient_key="two")
+    read_and_deliver(bench)
+    assert len(bench.builder.reports[-1].images) == 2
+    change(bench, "rcc", "rcc again")
+    change(bench, "lcc", "lcc again")
+    read_and_deliver(bench)
+    assert len(bench.builder.reports[-1].images) == 4
+    assert len(current(bench)) == 1
+
+
+def test_a_processing_image_is_read_when_its_presentation_image_is_replaced_by_something_else(
+    bench,
+):
+    bench.send("raw", "RCC", intent=Intent.PROCESSING, sop_class_uid=MG_PROCESSING)
+    bench.send("rcc", "RCC")
+    read_and_deliver(bench)
+    assert bench.reasons() == {"raw": "N103", "rcc": "analyzed"}
+    change(bench, "rcc", "capture", sop_class_uid="1.2.840.10008.5.1.4.1.1.7")
+    read_and_deliver(bench)
+    assert bench.reasons() == {"raw": "analyzed", "capture": "N110"}
+    assert bench.statuses() == ["delivered", "delivered"]
 
 
 def test_when_nothing_is_left_to_read_of_what_was_reported_a_person_decides(bench):
@@ -178,6 +210,7 @@ def test_an_exam_sent_again_unchanged_after_it_was_purged_makes_no_second_result
     bench.send_four()
     read_and_deliver(bench)
     assert bench.statuses() == ["purged", "skipped"]
+    assert set(bench.reasons().values()) == {"N113"}
     assert len(bench.files.kept) == 1
     assert bench.reader.decoded.count("rcc") == 1
 
@@ -187,9 +220,10 @@ def test_what_came_back_after_the_purge_is_read_with_an_image_that_is_new(bench)
     read_and_deliver(bench)
     purge(bench)
     bench.send_four()
+    read(bench)
     bench.send("late", "RCC")
     read_and_deliver(bench)
-    assert bench.statuses() == ["purged", "delivered"]
+    assert bench.statuses() == ["purged", "skipped", "delivered"]
     report = bench.builder.reports[-1]
     assert (len(report.images), len(report.predecessors)) == (5, 1)
 
