@@ -195,13 +195,33 @@ def _audit(app: App) -> Check:
 
 
 def _destination(app: App, name: str) -> Check:
+    from cadnode.dimse.commitment_messages import STORAGE_COMMITMENT
+    from cadnode.dimse.find import STUDY_ROOT_FIND
+
     destination = app.settings.destination(name)
     wanted = {kind: RESULT_CLASSES[kind] for kind in destination.objects}
-    answer = app.sender(destination).check(tuple(wanted.values()))
+    answer = app.sender(destination).check((*wanted.values(), STORAGE_COMMITMENT, STUDY_ROOT_FIND))
     refused = [kind for kind, uid in wanted.items() if not answer.accepted.get(uid)]
     title = f"destination {name}"
     if not answer.reachable:
         return Check(title, False, f"no answer to C-ECHO: {answer.detail}")
     if refused:
         return Check(title, False, f"answers, but does not accept {', '.join(refused)}")
-    return Check(title, True, f"answers and accepts {', '.join(wanted)}")
+    well, proves = _proof(
+        destination.commitment,
+        commits=answer.accepted.get(STORAGE_COMMITMENT, False),
+        finds=answer.accepted.get(STUDY_ROOT_FIND, False),
+    )
+    return Check(title, well, f"answers and accepts {', '.join(wanted)}; {proves}")
+
+
+def _proof(wish: str, *, commits: bool, finds: bool) -> tuple[bool | None, str]:
+    """How a destination proves what it holds, and whether that is what the site wants."""
+    offers = "commits" if commits else "does not offer storage commitment"
+    if wish == "off":
+        return True, f"{offers}, is not asked to (commitment = off)"
+    if wish == "require" or commits:
+        return commits, f"{offers} (its report has to reach our port)" if commits else offers
+    if finds:
+        return True, f"{offers}; what it holds is looked up with C-FIND"
+    return None, f"{offers} nor C-FIND: nothing proves what it holds"

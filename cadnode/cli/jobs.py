@@ -232,15 +232,18 @@ def _print_detail(detail: ExamDetail) -> None:
     if detail.deliveries:
         typer.echo()
         print_table(
-            ["DESTINATION", "KIND", "STATUS", "TRIES", "WHEN", "WHY"],
+            ["DESTINATION", "KIND", "STATUS", "PROOF", "TRIES", "WHEN", "WHY"],
             (
                 [
                     delivery.destination,
                     delivery.kind,
                     delivery.status,
+                    delivery.proof or "",
                     delivery.tries,
-                    local(delivery.delivered_at or delivery.due_at),
-                    f"{delivery.error_code} {delivery.error_text}" if delivery.error_code else "",
+                    local(delivery.proved_at or delivery.delivered_at or delivery.due_at),
+                    f"{delivery.error_code} {delivery.error_text}"
+                    if delivery.error_code
+                    else delivery.proof_text or "",
                 ]
                 for delivery in detail.deliveries
             ),

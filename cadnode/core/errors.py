@@ -20,7 +20,8 @@ used twice: a retired one stays here as a comment.
     ├── DeliveryError
     │   ├── Unreachable         E601  no association with the destination or source
     │   ├── Refused             E602  the destination refused an object, or the source a request
-    │   └── OutOfPatience       E603  transient trouble outlasted the give-up time
+    │   ├── OutOfPatience       E603  transient trouble outlasted the give-up time
+    │   └── Unproved            E604  a destination does not prove that it holds what it stored
     ├── StoreError
     │   ├── IllegalMove         E701  the exam is not in the status the move starts from
     │   ├── LeaseLost           E702  somebody else holds the exam by now
@@ -166,6 +167,12 @@ class OutOfPatience(DeliveryError):
     """Transient trouble with a destination outlasted the give-up time."""
 
     code = "E603"
+
+
+class Unproved(DeliveryError):
+    """A destination does not prove that it holds what it stored."""
+
+    code = "E604"
 
 
 class StoreError(CadnodeError):

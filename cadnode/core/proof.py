@@ -31,9 +31,6 @@ from enum import StrEnum
 from cadnode.core.jobs import StoredResult
 from cadnode.core.retry import RetryRules, backoff
 
-UNPROVED = "E604"
-"""Code of a delivery that failed for want of a proof."""
-
 NO_SUCH_INSTANCE = 0x0112
 CLASS_INSTANCE_CONFLICT = 0x0119
 PROCESSING_FAILURE = 0x0110

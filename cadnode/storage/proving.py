@@ -7,11 +7,10 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
 
-from cadnode.core.errors import LeaseLost, NotFound
+from cadnode.core.errors import LeaseLost, NotFound, Unproved
 from cadnode.core.jobs import DeliveryStatus, ExamStatus
 from cadnode.core.proof import (
     FAILURE_REASONS,
-    UNPROVED,
     CommitmentReport,
     Proof,
     ProofDecision,
@@ -301,14 +300,14 @@ def _values(before: AnyRow, decision: ProofDecision, now: datetime) -> dict[str,
                 "tries": 0,
                 "first_try_at": None,
                 "proof_failures": before.proof_failures + 1,
-                "error_code": UNPROVED,
+                "error_code": Unproved.code,
                 "error_text": decision.text,
             }
         case ProofVerdict.FAIL:
             return {
                 **FRESH,
                 "status": DeliveryStatus.FAILED,
-                "error_code": UNPROVED,
+                "error_code": Unproved.code,
                 "error_text": decision.text,
             }
     state = _ENDED[decision.verdict]
@@ -374,7 +373,7 @@ def _log(
         subject_uid=uid,
         at=now,
         kind=_KIND[decision.verdict],
-        code=UNPROVED if decision.verdict in _TAKES_BACK else None,
+        code=Unproved.code if decision.verdict in _TAKES_BACK else None,
         text=f"Result object {uid} {happened} at {row.destination}: {decision.text}.",
         actor=actor,
     )

@@ -17,6 +17,7 @@ from cadnode.core.errors import NotFound
 from cadnode.core.exam import ImageState
 from cadnode.core.findings import Finding
 from cadnode.core.jobs import DeliveryStatus, ExamStatus
+from cadnode.core.proof import ProofState
 from cadnode.core.reasons import Reason
 from cadnode.storage.database import Database
 from cadnode.storage.rows import AnyRow, findings_of
@@ -117,6 +118,10 @@ class DeliveryRecord:
     dicom_status: int | None
     error_code: str | None
     error_text: str | None
+    proof: ProofState | None
+    """None where no proof is wanted, and while the object is not delivered."""
+    proof_text: str | None
+    proved_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,6 +314,9 @@ def _image_now(image: ImageRecord) -> str:
 
 def _delivery_now(delivery: DeliveryRecord) -> str:
     said = f": {delivery.error_text} [{delivery.error_code}]" if delivery.error_text else ""
+    if delivery.proof is not None:
+        why = f" ({delivery.proof_text})" if delivery.proof_text else ""
+        said += f"; proof: {delivery.proof}{why}"
     return (
         f"Now result object {delivery.sop_instance_uid} ({delivery.kind}) is {delivery.status} "
         f"at {delivery.destination}, tries: {delivery.tries}{said}."
@@ -393,6 +401,9 @@ def _deliveries(
             dicom_status=row.dicom_status,
             error_code=row.error_code,
             error_text=row.error_text,
+            proof=None if row.proof is None else ProofState(row.proof),
+            proof_text=row.proof_text,
+            proved_at=row.proved_at,
         )
         for row in connection.execute(statement)
     )
