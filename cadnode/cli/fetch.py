@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -59,24 +60,12 @@ def fetch(
     config: ConfigOption = None,
 ) -> None:
     """Fetch exams from an archive (C-FIND, then C-GET or C-MOVE); exit 3 unless all are kept."""
-    from cadnode.fetching import Fetcher
-
     app = app_for(config)
     table = _source(app, source)
     queries = _queries(study or [], accession or [], date, modality)
-    app.open_audit("fetch")
-    stopping = threading.Event()
-    store = app.open_store(create=True)
-    try:
-        fetcher = Fetcher(app, table, store, app.spool(), stopping)
+    with _fetcher(app, table) as fetcher:
         plans, troubles = _plan(fetcher, queries, modality, limit, again)
         outcomes = [] if dry_run else _fetch(fetcher, plans)
-    except KeyboardInterrupt:
-        stopping.set()
-        raise
-    finally:
-        store.close()
-        app.audit.close()
     for outcome in outcomes:
         troubles.extend(_troubles(outcome))
     if as_json:
@@ -87,6 +76,26 @@ def fetch(
         problem(trouble)
     if troubles:
         raise typer.Exit(NOT_ALL_KEPT)
+
+
+@contextmanager
+def _fetcher(app: App, source: SourceTable) -> Iterator[Fetcher]:
+    from cadnode.fetching import Fetcher
+
+    stopping = threading.Event()
+    # What this process writes is for its own user.
+    former = os.umask(0o077)
+    try:
+        app.open_audit("fetch")
+        store = app.open_store(create=True)
+        try:
+            yield Fetcher(app, source, store, app.spool(), stopping)
+        finally:
+            stopping.set()
+            store.close()
+            app.audit.close()
+    finally:
+        os.umask(former)
 
 
 def _source(app: App, name: str) -> SourceTable:
