@@ -93,7 +93,7 @@ def test_without_a_folder_the_model_is_the_one_we_ship(tmp_path):
         ("[exam]\nexpected_views = ['rcc']", "exam.expected_views.0: a view is a side"),
         ("[exam]\nquiet_seconds = 0", "exam.quiet_seconds: Input should be greater than 0"),
         (DESTINATION + "objects = ['pdf']", "destinations.0.objects.0: Input should be"),
-        (DESTINATION + "commitment = 'require'", "does not have yet; use 'auto' or 'off'"),
+        (DESTINATION + "commitment = 'perhaps'", "Input should be 'auto', 'require' or 'off'"),
         (DESTINATION * 2, "every name may stand once only"),
         ("[[destinations]]\nname = 'pacs'", "destinations.0.ae_title: Field required"),
         (SOURCE * 2, "sources: every name may stand once only"),
