@@ -17,8 +17,9 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from cadnode.app import App, Store, lease_owner, once, utc_now
 from cadnode.clock_watch import ClockLane, horizons
 from cadnode.core.audit import ApplicationStarted, ApplicationStopped, StudyDeleted
-from cadnode.core.errors import CadnodeError, NothingToPurge
+from cadnode.core.errors import CadnodeError, NothingToPurge, SpoolFull
 from cadnode.core.ports import Classifier
+from cadnode.core.retention import RECEIVED_AT_ONCE
 from cadnode.proof_parts import HAND_OVER, commitment_lane, proof_lanes
 from cadnode.pulling import PullLane
 from cadnode.storage.retention import purge, remove_unknown
@@ -178,22 +179,15 @@ def _load(classifier: Callable[[], Classifier]) -> None:
 
 
 def _housekeeping(app: App, store: Store, spool: Spool) -> BackgroundScheduler:
-    rules = app.settings.retention_rules
-
-    def deleted(study_instance_uid: str, files: int) -> None:
-        app.audit.record(StudyDeleted(study_instance_uid, files))
+    purging = threading.Lock()
 
     def purge_old() -> None:
-        report = purge(store.exams, spool, rules=rules, now=utc_now(), deleted=deleted)
-        if report.exams:
-            log.info("purged", exams=report.exams)
-        if report.missing:
-            log.error(
-                "the disk fills up and no exam may be purged: make room, raise the limits of"
-                " [retention], or see with `cadnode jobs list` what is not delivered yet",
-                code=NothingToPurge.code,
-                bytes_too_many=report.missing,
-            )
+        # The watch over the disk may want it while it is running.
+        if purging.acquire(blocking=False):
+            try:
+                _purge(app, store, spool)
+            finally:
+                purging.release()
 
     def sweep() -> None:
         removed = remove_unknown(store.records, spool, now=utc_now())
@@ -201,8 +195,9 @@ def _housekeeping(app: App, store: Store, spool: Spool) -> BackgroundScheduler:
             log.warning("removed files that no exam knows", files=removed)
 
     def watch_disk() -> None:
-        if not spool.has_room(0):
-            log.error("the disk is full: senders get 0xA700", code="E201")
+        if not spool.has_room(RECEIVED_AT_ONCE):
+            log.error("the disk is full: senders get 0xA700", code=SpoolFull.code)
+            purge_old()
 
     scheduler = BackgroundScheduler(timezone="UTC")
     for job, minutes in (
@@ -221,6 +216,23 @@ def _housekeeping(app: App, store: Store, spool: Spool) -> BackgroundScheduler:
         )
     scheduler.start()
     return scheduler
+
+
+def _purge(app: App, store: Store, spool: Spool) -> None:
+    def deleted(study_instance_uid: str, files: int) -> None:
+        app.audit.record(StudyDeleted(study_instance_uid, files))
+
+    rules = app.settings.retention_rules
+    report = purge(store.exams, spool, rules=rules, now=utc_now(), deleted=deleted)
+    if report.exams:
+        log.info("purged", exams=report.exams)
+    if report.missing:
+        log.error(
+            "the disk fills up and no exam may be purged: make room, raise the limits of"
+            " [retention], or see with `cadnode jobs list` what is not delivered yet",
+            code=NothingToPurge.code,
+            bytes_too_many=report.missing,
+        )
 
 
 def _run_all_now(scheduler: BackgroundScheduler) -> None:

@@ -1,0 +1,85 @@
+"""What the worker does beside its lanes: the purge, and the watch over the disk."""
+
+from __future__ import annotations
+
+import threading
+from collections import namedtuple
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from cadnode import processes
+from cadnode.app import App, Store
+from cadnode.config import load_settings
+from cadnode.core.jobs import ExamStatus
+from cadnode.storage.spool import Spool
+from tests.contract.test_exam_store import deliver, new_image, statuses
+
+GB = 1 << 30
+Usage = namedtuple("Usage", "total used free")
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> App:
+    config = tmp_path / "cadnode.toml"
+    config.write_text('[node]\ndata_dir = "data"\n[retention]\nreserve_mb = 1024\n')
+    return App(load_settings(config, {}))
+
+
+@pytest.fixture
+def store(app: App) -> Iterator[Store]:
+    opened = app.open_store(create=True)
+    yield opened
+    opened.close()
+
+
+@contextmanager
+def housekeeping(app: App, store: Store, spool: Spool, turns: int) -> Iterator[None]:
+    """Until the purge has had so many turns."""
+    taken = threading.Semaphore(0)
+    purgeable = store.exams.purgeable
+
+    def counted(**limits):
+        taken.release()
+        return purgeable(**limits)
+
+    store.exams.purgeable = counted
+    scheduler = processes._housekeeping(app, store, spool)
+    try:
+        yield
+        for _ in range(turns):
+            assert taken.acquire(timeout=20)
+    finally:
+        scheduler.shutdown(wait=True)
+
+
+def test_a_full_disk_with_nothing_to_purge_is_told_with_what_to_do(app: App, store: Store):
+    store.exams.accept(new_image(), now=datetime.now(UTC))
+    spool = Spool(app.settings.node.data_dir, GB, disk_usage=lambda _: Usage(10 * GB, 10 * GB, 0))
+    with capture_logs() as lines, housekeeping(app, store, spool, turns=1):
+        pass
+    errors = {line["code"]: line for line in lines if line["log_level"] == "error"}
+    assert set(errors) == {"E201", "E206"}
+    assert "cadnode jobs list" in errors["E206"]["event"]
+    assert errors["E206"]["bytes_too_many"] > GB
+    assert statuses(store.exams) == [ExamStatus.RECEIVING]
+
+
+def test_a_full_disk_is_purged_and_then_nothing_is_told(app: App, store: Store):
+    store.exams.accept(new_image(), now=datetime.now(UTC))
+    deliver(store.exams, now=datetime.now(UTC))
+
+    def disk(_: Path) -> Usage:
+        used = 10 * GB if statuses(store.exams) == [ExamStatus.DELIVERED] else 0
+        return Usage(10 * GB, used, 10 * GB - used)
+
+    spool = Spool(app.settings.node.data_dir, GB, disk_usage=disk)
+    with capture_logs() as lines, housekeeping(app, store, spool, turns=1):
+        pass
+    assert statuses(store.exams) == [ExamStatus.PURGED]
+    assert {"E206"}.isdisjoint(line.get("code") for line in lines)
+    assert any(line["event"] == "purged" and line["exams"] == 1 for line in lines)
