@@ -45,4 +45,4 @@ def with_items(request: bytes, more: bytes) -> bytes:
 
 
 def one_input(data: bytes) -> None:
-    converse(data)
+    converse(data, crossing=len(data) % 2 == 1)

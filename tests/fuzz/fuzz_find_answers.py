@@ -29,7 +29,7 @@ class _Archive:
             yield _status(0xFF00), answer
         yield _status(0x0000), None
 
-    def open(self, _contexts: object) -> None:
+    def open(self, _contexts: object, **_options: object) -> None:
         pass
 
     def close(self) -> None:

@@ -1,15 +1,8 @@
-"""Inputs that once broke something, by target; each stands as bytes that say what they are."""
+"""Inputs that once broke something, by target."""
 
 from __future__ import annotations
 
-from tests.integration import pdus
-
 INPUTS: dict[str, list[bytes]] = {
-    # A release that crosses our own acceptance: no such event in the upper layer's table.
-    "association": [
-        pdus.associate_rq("CADNODE", "MG1", [("1.2.840.10008.1.1", "1.2.840.10008.1.2")])
-        + pdus.release_rq()
-    ],
     # Specific Character Set as SS of an odd length: pydicom raises an exception of its own kind.
     "identifiers": [b"\x01\x08\x00\x05\x00SS\x03\x00abc"],
     # Failure Reason of an odd length, in implicit little endian.
@@ -21,7 +14,9 @@ INPUTS: dict[str, list[bytes]] = {
         b"\x08\x00\x50\x11\x04\x00\x00\x001.2\x00"
         b"\x08\x00\x55\x11\x06\x00\x00\x001.2.3\x00"
         b"\x08\x00\x97\x11\x03\x00\x00\x00abc"
-        b"\xfe\xff\x0d\xe0\x00\x00\x00\x00\xfe\xff\xdd\xe0\x00\x00\x00\x00"
+        b"\xfe\xff\x0d\xe0\x00\x00\x00\x00\xfe\xff\xdd\xe0\x00\x00\x00\x00",
+        # A second Transaction UID whose value representation does not exist.
+        b"\x01\x08\x00\x95\x11UI\x06\x002.2.9\x01\x08\x00\x95\x11U\x00\x00\x00I\x00\x00\x00",
     ],
     # A value representation that does not exist.
     "sr_reader": [

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ TARGETS = (
     "data_set_hash",
     "reader",
     "codestreams",
+    "decoders",
     "sr_reader",
     "settings",
     "annotations",
@@ -43,6 +45,8 @@ class Outcome:
     branches: int
     """Covered in what is instrumented (see `child.INSTRUMENTED`)."""
     peak_mb: int
+    notes: tuple[tuple[str, int], ...]
+    """What a target thought worth a note, and how often."""
     broken: str
     """The end of the fuzzer's report when it found a bug, empty when it did not."""
 
@@ -51,7 +55,8 @@ class Outcome:
             f"{self.target:<14} {self.inputs:>9} inputs {self.inputs_per_second:>6}/s"
             f" {self.branches:>5} branches {self.peak_mb:>4} MB"
         )
-        return f"{line}\n{self.broken}" if self.broken else line
+        noted = "".join(f"\n    {count} times: {note}" for note, count in self.notes)
+        return f"{line}{noted}\n{self.broken}" if self.broken else line + noted
 
 
 def fuzz(
@@ -94,6 +99,7 @@ def fuzz(
         inputs_per_second=_stat(report, "average_exec_per_sec"),
         branches=max((int(n) for n in re.findall(r"\bcov: (\d+)", report)), default=0),
         peak_mb=_stat(report, "peak_rss_mb"),
+        notes=tuple(Counter(re.findall(r"^note: (.*)", report, re.MULTILINE)).most_common()),
         broken=ended.stdout[-4000:] + ended.stderr[-2000:] if ended.returncode else "",
     )
 

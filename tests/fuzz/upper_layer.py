@@ -69,17 +69,23 @@ class _Pipe(socket.socket):
     def setsockopt(self, *_option: object) -> None:
         pass
 
+    said = b""
+
     def send(self, data: Any, _flags: int = 0) -> int:
-        """Drop it: nobody reads, and a full buffer would be waited on."""
+        """Keep it: nobody reads, and a full buffer would be waited on."""
         if self.fileno() < 0:
             raise OSError("closed")
+        self.said += bytes(data)
         return len(data)
 
 
-def converse(said: bytes, accepted: dict[int, PresentationContext] | None = None) -> None:
-    """Let the node listen to a peer that says so much and closes.
+def converse(
+    said: bytes, accepted: dict[int, PresentationContext] | None = None, *, crossing: bool = False
+) -> bytes:
+    """What the node answers to a peer that says so much and closes.
 
-    With `accepted` the association is there already, with these contexts.
+    With `accepted` the association is there already, with these contexts. With `crossing` the
+    peer's words arrive before our answers leave.
     """
     end, theirs = socket.socketpair()
     with _Pipe(fileno=end.detach()) as ours, theirs:
@@ -92,13 +98,15 @@ def converse(said: bytes, accepted: dict[int, PresentationContext] | None = None
             association.is_established = True
             association.dul.state_machine.current_state = "Sta6"
             association.dul.event_queue.get_nowait()
-        _run(association)
+        _run(association, crossing=crossing)
         association.dimse.discard()
         association.dul.artim_timer.stop()
+        return ours.said
 
 
 def _association(connection: socket.socket) -> Any:
     association: Any = Association(_ae, "acceptor")
+    association.is_alive = _always
     association.dul.socket = BoundedSocket(
         association,
         client_socket=connection,
@@ -118,16 +126,22 @@ def _association(connection: socket.socket) -> Any:
     return association
 
 
+def _always() -> bool:
+    """The association's own thread: it is this one."""
+    return True
+
+
 def _success(_event: Event) -> int:
     return 0
 
 
-def _run(association: Any) -> None:
+def _run(association: Any, *, crossing: bool) -> None:
     dul = association.dul
     for _ in range(MANY_STEPS):
         if dul._kill_thread:
             return
-        if not dul._process_recv_primitive():
+        waits = bool(dul._process_recv_primitive())
+        if crossing or not (waits or dul.event_queue.qsize()):
             dul._is_transport_event()
         try:
             event = dul.event_queue.get(block=False)
