@@ -2,7 +2,7 @@
 
     analyze   look at every image that has come; close the exam when it is complete
     report    build the result objects and write them down
-    deliver   send what is due at one destination
+    deliver   send what is due at one destination (`outgoing`)
 
 Receiving comes before (`dimse.scp` -> `storage`), retention after (`storage.retention`). Each step
 starts from facts on disk and leaves facts on disk, so that any of them can be killed and run again:
@@ -22,9 +22,8 @@ import structlog
 
 from cadnode.core.analysis import analyze_mammogram
 from cadnode.core.eligibility import judge
-from cadnode.core.errors import ImageFailed, InstanceConflict, LeaseLost, NotFound, OutOfTries
+from cadnode.core.errors import ImageFailed, InstanceConflict, OutOfTries
 from cadnode.core.exam import (
-    Algorithm,
     AnalyzedImage,
     CompletedBy,
     ExamImage,
@@ -34,21 +33,20 @@ from cadnode.core.exam import (
     completed_by,
     superseded_by_presentation,
 )
-from cadnode.core.jobs import Delivery, Exam, ExamStatus, Problem
+from cadnode.core.jobs import Exam, ExamStatus, Problem
 from cadnode.core.mammogram import ImageHeader, Intent
-from cadnode.core.model import ModelSpec
+from cadnode.core.model import algorithm, model_label
 from cadnode.core.ports import (
     Classifier,
     ExamStore,
     MammogramReader,
-    OutgoingObject,
     OutputBuilder,
-    PeerCheck,
     ResultFiles,
     Sender,
 )
 from cadnode.core.reasons import Reason
-from cadnode.core.retry import RetryRules, SendCause, SendOutcome, Verdict, decide
+from cadnode.core.retry import RetryRules
+from cadnode.outgoing import Outgoing
 
 log = structlog.get_logger(__name__)
 
@@ -70,7 +68,7 @@ class Rules:
     """Destinations that are to prove what they hold: name -> how long after the delivery."""
 
 
-class Pipeline:
+class Pipeline(Outgoing):
     """The steps of an exam over the ports they need."""
 
     def __init__(
@@ -87,18 +85,20 @@ class Pipeline:
         clock: Callable[[], datetime],
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self._store = store
-        self._files = files
+        super().__init__(
+            store=store,
+            files=files,
+            senders=senders,
+            retry=rules.retry,
+            proof_after=rules.proof_after,
+            clock=clock,
+            jitter=jitter,
+        )
         self._reader = reader
         self._classifier = classifier
         self._builders = builders
-        self._senders = senders
         self._rules = rules
         self._manufacturer = manufacturer
-        self._clock = clock
-        self._jitter = jitter
-
-    # ---- analysis lane -------------------------------------------------------------------
 
     def advance(self, exam: Exam, pulse: Callable[[], None]) -> None:
         """Run the step that is due for a claimed exam and write down where it stands.
@@ -170,34 +170,6 @@ class Pipeline:
             now=self._clock(),
         )
         log.info("reported", exam=exam.id, objects=len(results))
-
-    # ---- delivery lane -------------------------------------------------------------------
-
-    def deliver(self, destination: str, deliveries: Sequence[Delivery]) -> Sequence[SendOutcome]:
-        """Send the claimed objects over one association, write down each outcome, return them."""
-        outcomes = self._send(
-            self._senders[destination],
-            [
-                OutgoingObject(
-                    sop_class_uid=delivery.result.sop_class_uid,
-                    sop_instance_uid=delivery.result.sop_instance_uid,
-                    path=self._files.path_of(delivery.result.path),
-                )
-                for delivery in deliveries
-            ],
-        )
-        for delivery, outcome in zip(deliveries, outcomes, strict=True):
-            self._sent(delivery, outcome)
-        return outcomes
-
-    def probe(self, destination: str) -> PeerCheck:
-        """One C-ECHO: does the destination answer?"""
-        return self._senders[destination].check(())
-
-    def not_sent(self, delivery: Delivery, detail: str) -> None:
-        """Write down that sending one object ended in an error nobody planned for."""
-        uid = delivery.result.sop_instance_uid
-        self._sent(delivery, SendOutcome(uid, SendCause.BROKE_OFF, detail=detail))
 
     # ---- inside the steps ------------------------------------------------------------------
 
@@ -363,49 +335,6 @@ class Pipeline:
             return first.patient_key is not None and first.patient_key != header.patient_key
         return False
 
-    def _sent(self, delivery: Delivery, outcome: SendOutcome) -> None:
-        decision = decide(
-            outcome,
-            tries=delivery.tries,
-            first_try_at=delivery.first_try_at,
-            now=self._clock(),
-            jitter=self._jitter(),
-            rules=self._rules.retry,
-        )
-        try:
-            now = self._clock()
-            after = self._rules.proof_after.get(delivery.destination)
-            self._store.record_delivery(
-                delivery,
-                outcome,
-                decision,
-                proof_due_at=None if after is None else now + after,
-                now=now,
-            )
-        except LeaseLost:
-            # Cancelled by a person meanwhile, or too late; the others' outcomes still count.
-            log.warning("lease lost", exam=delivery.exam_id, destination=delivery.destination)
-            return
-        write = log.info if decision.verdict is Verdict.DONE else log.warning
-        write(
-            "delivery",
-            exam=delivery.exam_id,
-            destination=delivery.destination,
-            verdict=decision.verdict,
-            code=decision.code,
-            detail=decision.text,
-        )
-
-    def _send(self, sender: Sender, objects: Sequence[OutgoingObject]) -> Sequence[SendOutcome]:
-        try:
-            return sender.send(objects)
-        except NotFound as error:
-            if len(objects) > 1:
-                # One lost file must not hold up the others: find it by sending one by one.
-                return [outcome for item in objects for outcome in self._send(sender, [item])]
-            lost = objects[0].sop_instance_uid
-            return [SendOutcome(lost, SendCause.FILE_LOST, detail=error.detail)]
-
     def _model(self) -> str:
         return model_label(self._classifier().spec)
 
@@ -413,23 +342,3 @@ class Pipeline:
 def _has_its_result(exam: Exam) -> bool:
     """True when all there is came back, unchanged, after it was purged."""
     return not exam.renews and all(image.returned for image in exam.images)
-
-
-def model_label(spec: ModelSpec) -> str:
-    """How a model is named in the database."""
-    return f"{spec.name} {spec.version}"
-
-
-def algorithm(spec: ModelSpec, manufacturer: str) -> Algorithm:
-    """How a model is named in the result objects (TID 4019)."""
-    return Algorithm(
-        name=spec.name,
-        version=spec.version,
-        manufacturer=manufacturer,
-        parameters=(
-            f"patch {spec.patch_size} px at {spec.pitch_mm:g} mm, stride {spec.stride} px",
-            "thresholds " + ", ".join(f"{threshold:.4f}" for threshold in spec.thresholds),
-        ),
-        maximum_operating_point=len(spec.thresholds) - 1,
-        recommended_operating_point=spec.recommended,
-    )

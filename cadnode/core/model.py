@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cadnode.core.exam import Algorithm
+
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
@@ -45,3 +47,23 @@ class PatchScores:
     """Shape (n,): probability that the patch holds calcifications."""
     maps: NDArray[np.float32]
     """Shape (n, map_size, map_size), 0..1: where in the patch they are."""
+
+
+def model_label(spec: ModelSpec) -> str:
+    """How a model is named in the database."""
+    return f"{spec.name} {spec.version}"
+
+
+def algorithm(spec: ModelSpec, manufacturer: str) -> Algorithm:
+    """How a model is named in the result objects (TID 4019)."""
+    return Algorithm(
+        name=spec.name,
+        version=spec.version,
+        manufacturer=manufacturer,
+        parameters=(
+            f"patch {spec.patch_size} px at {spec.pitch_mm:g} mm, stride {spec.stride} px",
+            "thresholds " + ", ".join(f"{threshold:.4f}" for threshold in spec.thresholds),
+        ),
+        maximum_operating_point=len(spec.thresholds) - 1,
+        recommended_operating_point=spec.recommended,
+    )
