@@ -104,6 +104,11 @@ class Settings(BaseSettings):
                         f"{kind}: {entry.name!r} has tls = true, which needs certificate, key and"
                         " ca in [tls]"
                     )
+        for peer in self.peers:
+            if peer.tls and not self.tls.listen:
+                raise ValueError(
+                    f"peers: {peer.name!r} has tls = true, which needs listen = true in [tls]"
+                )
         if not self.node.plain and not self.tls.listen:
             raise ValueError("node.plain = false needs listen = true in [tls]")
         return self

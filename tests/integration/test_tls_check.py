@@ -93,6 +93,10 @@ def test_a_destination_is_reached_over_tls_and_its_certificate_looked_at(
         ("[tls]\nlisten = true", "tls: listen = true needs certificate, key and ca"),
         ("[node]\nplain = false", "node.plain = false needs listen = true"),
         (destination(104), "'pacs' has tls = true"),
+        (
+            '[[peers]]\nname = "a"\nae_title = "A"\ntls = true',
+            "'a' has tls = true, which needs lis",
+        ),
         ('[[peers]]\nname = "a"\nae_title = "A"\nhost = "10.0.0/24"', "written as 10.0.0.0/24"),
         ('[[peers]]\nname = "a"\nae_title = "A"\ncertificate_sha256 = "12"', "64 hexadecimal"),
     ],
@@ -111,6 +115,7 @@ def test_who_may_come_in_follows_from_the_settings(ca: SiteCa, tmp_path: Path) -
         destination(104)
         + '[[peers]]\nname = "room 1"\nae_title = "MG1"\nhost = "10.0.0.0/24"\nmax_object_mb = 0\n'
         + '[[sources]]\nname = "old"\nae_title = "OLD"\nhost = "10.0.1.1"\nport = 104\n'
+        + 'retrieve = "move"\n'
         + "[limits]\nmb_per_minute = 10\nmax_object_mb = 200\n"
     )
     settings = load_settings(settings_file(tmp_path, ca.issue("node"), more), {})
