@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import date
+from typing import Any, cast
 
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
@@ -12,9 +13,11 @@ from pydicom.uid import ImplicitVRLittleEndian
 from pynetdicom.dsutils import encode
 from pynetdicom.presentation import build_context
 
-from cadnode.core.errors import Refused, TooManyMatches, Unreachable
+from cadnode.core.errors import CadnodeError, Refused, TooManyMatches, Unreachable
+from cadnode.dimse.asking import MOST_BYTES, FindingProvider
 from cadnode.dimse.contexts import UNCOMPRESSED_TRANSFER_SYNTAXES
 from cadnode.dimse.destination import Destination, Line, Timeouts, within
+from cadnode.dimse.identifiers import UNPARSABLE
 
 STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 PATIENT_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.1.1"
@@ -177,7 +180,10 @@ def _find(line: Line, study_instance_uid: str, modality: str) -> list[FoundInsta
 
 
 def _open(line: Line) -> None:
-    trouble = line.open([build_context(STUDY_ROOT_FIND, list(UNCOMPRESSED_TRANSFER_SYNTAXES))])
+    trouble = line.open(
+        [build_context(STUDY_ROOT_FIND, list(UNCOMPRESSED_TRANSFER_SYNTAXES))],
+        provider=FindingProvider,
+    )
     if trouble is not None:
         raise Unreachable(f"{trouble.cause}: {trouble.detail}")
 
@@ -198,7 +204,7 @@ def _ask(line: Line, query: Dataset, limit: int) -> list[Dataset]:
         for status, identifier in line.association.send_c_find(query, STUDY_ROOT_FIND):
             code = status.get("Status")
             if code is None:
-                raise Unreachable(f"C-FIND: {line.after_silence().detail}")
+                raise _silence(line)
             if code in PENDING and identifier is not None:
                 if len(answers) == limit:
                     _break_off(line)
@@ -207,8 +213,14 @@ def _ask(line: Line, query: Dataset, limit: int) -> list[Dataset]:
             elif code not in (0x0000, *PENDING):
                 raise Refused(f"C-FIND answered 0x{int(code):04X}")
     except RuntimeError as error:
-        raise Unreachable(f"C-FIND: {line.after_silence().detail}") from error
+        raise _silence(line) from error
     return answers
+
+
+def _silence(line: Line) -> CadnodeError:
+    if cast("FindingProvider", line.association.dimse).overrun:
+        return TooManyMatches(f"more than {MOST_BYTES >> 20} MB of answers to C-FIND")
+    return Unreachable(f"C-FIND: {line.after_silence().detail}")
 
 
 def _break_off(line: Line) -> None:
@@ -217,11 +229,19 @@ def _break_off(line: Line) -> None:
 
 
 def _text(answer: Dataset, keyword: str) -> str:
-    return str(answer.get(keyword) or "").strip("\x00 ")
+    return str(_value(answer, keyword) or "").strip("\x00 ")
+
+
+def _value(answer: Dataset, keyword: str) -> Any:
+    """The value; None where it is absent or cannot be parsed, which is when it is first asked for."""
+    try:
+        return answer.get(keyword)
+    except UNPARSABLE:
+        return None
 
 
 def _values(answer: Dataset, keyword: str) -> tuple[str, ...]:
-    value = answer.get(keyword)
+    value = _value(answer, keyword)
     values = value if isinstance(value, MultiValue | list) else [value]
     return tuple(str(one).strip("\x00 ") for one in values if one)
 

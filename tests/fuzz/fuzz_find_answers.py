@@ -43,7 +43,7 @@ def _status(code: int) -> Dataset:
 
 
 def seeds() -> list[bytes]:
-    """A data set in implicit little endian for each level."""
+    """A byte that chooses implicit or explicit little endian, then a data set for each level."""
     study, series, image = Dataset(), Dataset(), Dataset()
     study.QueryRetrieveLevel, study.StudyInstanceUID = "STUDY", "1.2.3"
     study.StudyDate, study.ModalitiesInStudy = "20240102", ["MG", "SR"]
@@ -51,14 +51,17 @@ def seeds() -> list[bytes]:
     series.QueryRetrieveLevel, series.SeriesInstanceUID, series.Modality = "SERIES", "1.2.4", "MG"
     image.QueryRetrieveLevel, image.SeriesInstanceUID = "IMAGE", "1.2.4"
     image.SOPInstanceUID, image.SOPClassUID = "1.2.5", "1.2.840.10008.5.1.4.1.1.1.2"
-    encoded = [encode(each, True, True) or b"" for each in (study, series, image)]
-    return [*encoded, b"".join(encoded)]
+    return [
+        bytes([implicit]) + (encode(each, bool(implicit), True) or b"")
+        for implicit in (0, 1)
+        for each in (study, series, image)
+    ]
 
 
 def one_input(data: bytes) -> None:
     # pynetdicom decodes an identifier before it hands it out, and says None where it cannot.
     try:
-        answer = decode(BytesIO(data), True, True)
+        answer = decode(BytesIO(data[1:]), bool(data[:1] > b"\0"), True)
     except Exception:  # noqa: BLE001  as pynetdicom does
         return
     line: Any = _Archive([answer])

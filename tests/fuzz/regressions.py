@@ -18,6 +18,8 @@ INPUTS: dict[str, list[bytes]] = {
         # A second Transaction UID whose value representation does not exist.
         b"\x01\x08\x00\x95\x11UI\x06\x002.2.9\x01\x08\x00\x95\x11U\x00\x00\x00I\x00\x00\x00",
     ],
+    # A Study Instance UID as SS of an odd length.
+    "find_answers": [b"\x00\x20\x00\x0d\x00SS\x03\x00abc"],
     # A value representation that does not exist.
     "sr_reader": [
         b"\x08\x00\x16\x00UI\x1e\x001.2.840.10008.5.1.4.1.1.88.50\x00"
