@@ -298,6 +298,8 @@ class Site:
             stack.callback(volume.remove)
             volume.make()
             self.volumes[name] = volume
+        # The mount points within volumes must outlast a power cut.
+        os.sync()
 
     def _settings(self) -> str:
         settings = _SETTINGS.format(port=self.port, calling=CALLING_AE, database=self.database)

@@ -68,6 +68,7 @@ class Volume:
         self.mount_point.mkdir(parents=True, exist_ok=True)
         self.mount()
         (self.mount_point / "lost+found").rmdir()
+        _run("sync", "-f", str(self.mount_point))
 
     def mount(self) -> None:
         """Mount it; after a power cut this replays the journal."""
