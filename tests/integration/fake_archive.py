@@ -38,6 +38,8 @@ class FakeArchive:
     padding: bytes = b""
     """After every UID of an answer, beyond what makes its length even."""
     endless: bool = False
+    bulk: int = 0
+    """Bytes that each answer has for nothing."""
     accepts_get: bool = True
     before_find: Callable[[Event], int | None] = lambda _event: None
     """Returns a final status, or None to answer properly."""
@@ -89,6 +91,8 @@ class FakeArchive:
                     answer.ModalitiesInStudy = dataset.Modality
                 else:
                     answer.Modality, answer.SOPClassUID = dataset.Modality, dataset.SOPClassUID
+            if self.bulk:
+                answer.EncapsulatedDocument = bytes(self.bulk)
             yield PENDING, answer
         number = 0
         while self.endless and not self.stopping.is_set() and not event.is_cancelled:

@@ -12,9 +12,11 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import CTImageStorage, JPEGLosslessSV1, generate_uid
 from pynetdicom.events import Event
+from pynetdicom.pdu_primitives import P_DATA
 
 from cadnode.checks import run_checks
 from cadnode.cli import main
+from cadnode.dimse import asking
 from cadnode.dimse.scu import Destination
 from cadnode.dimse.tls import ClientTls
 from tests.certificates import SiteCa
@@ -186,6 +188,22 @@ def test_an_archive_that_breaks_off_leaves_what_is_kept(tmp_path: Path) -> None:
         assert list((tmp_path / "data/incoming/fetch").iterdir()) == []
 
 
+@pytest.mark.parametrize("retrieve", ["get", "move"])
+def test_an_archive_that_breaks_the_rules_is_left_at_once(tmp_path: Path, retrieve: str) -> None:
+    def babble(event: Event, number: int) -> None:
+        if number == 1:
+            message = P_DATA()
+            message.presentation_data_value_list.append((97, b"\x03no command set"))
+            event.assoc.dul.send_pdu(message)
+
+    with beside(tmp_path, FakeArchive(exam(), before_image=babble), retrieve) as found:
+        begun = time.monotonic()
+        (reason,) = found.reasons()
+
+        assert reason.startswith(f"C-{retrieve.upper()}: ")
+        assert time.monotonic() - begun < 10
+
+
 def test_an_archive_that_does_not_know_us_is_told_what_to_set_up(tmp_path: Path) -> None:
     with beside(tmp_path, FakeArchive(exam(), knows_us=False), "move") as found:
         (reason,) = found.reasons()
@@ -280,6 +298,16 @@ def test_too_many_matches_are_said_and_nothing_is_fetched(tmp_path: Path) -> Non
         assert "E205 more than 50 answers" in content["problems"][0]
 
 
+def test_answers_without_end_are_not_heaped_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "MOST_BYTES", 1 << 20)
+    with beside(tmp_path, FakeArchive(exam(1), bulk=2 << 20)) as found:
+        content = found.site.fetched("--study", STUDY, status=3)
+
+        assert "MB of answers" in content["problems"][0]
+
+
 def test_an_archive_that_refuses_the_query_is_named_with_its_answer(tmp_path: Path) -> None:
     with beside(tmp_path, FakeArchive(exam(), before_find=lambda _event: 0xA700)) as found:
         result = found.site.fetch("--study", STUDY)
@@ -356,7 +384,8 @@ def test_an_archive_that_sends_to_our_port_is_let_in_and_one_that_answers_c_get_
 
 
 def test_the_check_says_whether_a_source_can_be_fetched_from(tmp_path: Path) -> None:
-    with beside(tmp_path, FakeArchive(exam(), accepts_get=False)) as found:
+    no_model = '[model]\nfolder = "nowhere"\n'
+    with beside(tmp_path, FakeArchive(exam(), accepts_get=False), more=no_model) as found:
         checks = {check.name: check for check in run_checks(found.site.app)}
 
     assert checks["source archive"].well is False
