@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cadnode.app import RESULT_CLASSES, App, utc_now
+from cadnode.config import Settings
 from cadnode.config.tables import DestinationTable, SourceTable
 from cadnode.core.errors import CadnodeError, ConfigError
 
@@ -29,7 +30,7 @@ class Check:
 def run_checks(app: App) -> Iterator[Check]:
     """Each check as it is done; none of them changes anything."""
     settings = app.settings
-    yield Check("settings", True, f"AE title {settings.node.ae_title}, port {settings.node.port}")
+    yield Check("settings", True, f"AE title {settings.node.ae_title}, {_ports(settings)}")
     if settings.node.accept_unknown:
         yield Check("senders", None, "every calling AE title is accepted (accept_unknown)")
     elif not settings.peers:
@@ -76,6 +77,12 @@ def _certificate(app: App) -> Iterator[Check]:
         yield Check("tls name", None, detail)
     if app.settings.tls.listen and not app.settings.tls.require_client_certificate:
         yield Check("tls senders", None, "no certificate is asked of them")
+
+
+def _ports(settings: Settings) -> str:
+    ports = [f"port {settings.node.port}"] if settings.node.plain else []
+    ports += [f"TLS port {settings.tls.port}"] if settings.tls.listen else []
+    return ", ".join(ports)
 
 
 def _expiry(name: str, whose: str, expires: datetime) -> Check:

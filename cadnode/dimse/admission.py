@@ -12,8 +12,9 @@
 | else                                                              | accepted as the first entry |
 |                                                                   | that fits                   |
 
-With `accept_unknown` a caller that fits no entry comes in as an unknown one, unless an entry with
-its AE title wants TLS or a certificate: whoever says so means it.
+Peers are looked at first, guests last. With `accept_unknown` a caller that fits no peer comes in
+as an unknown one, unless an entry with its AE title wants TLS or a certificate: whoever says so
+means it.
 """
 
 from __future__ import annotations
@@ -84,6 +85,8 @@ class Rules:
 
     own_ae_title: str
     peers: Sequence[Peer] = ()
+    guests: Sequence[Peer] = ()
+    """Those that are let in for something else than to store."""
     accept_unknown: bool = False
     unknown_limits: Limits = UNLIMITED
     max_associations: int = 100
@@ -100,15 +103,18 @@ def admit(
     """
     if caller.called_ae != rules.own_ae_title:
         return Refusal(CALLED_AE_UNKNOWN, "the called AE title is not ours")
-    entries = [peer for peer in rules.peers if peer.ae_title == caller.calling_ae]
-    why = "the calling AE title is not known"
-    for peer in entries:
-        misfit = _misfit(caller, peer, resolve)
-        if misfit is None:
-            return peer
-        why = misfit
+    peers = [peer for peer in rules.peers if peer.ae_title == caller.calling_ae]
+    guests = [guest for guest in rules.guests if guest.ae_title == caller.calling_ae]
+    entries = [*peers, *guests]
     if rules.accept_unknown and not any(p.tls or p.certificate_sha256 for p in entries):
-        return Peer(f"unknown at {caller.address}", caller.calling_ae, limits=rules.unknown_limits)
+        unknown = f"unknown at {caller.address}"
+        entries = [*peers, Peer(unknown, caller.calling_ae, limits=rules.unknown_limits)]
+    why = "the calling AE title is not known"
+    for entry in entries:
+        misfit = _misfit(caller, entry, resolve)
+        if misfit is None:
+            return entry
+        why = misfit
     return Refusal(CALLING_AE_UNKNOWN, why)
 
 

@@ -113,7 +113,8 @@ class StorageScp:
         self._no_tls = no_tls
         self._rules = Rules(
             own_ae_title=settings.ae_title,
-            peers=(*settings.peers, *(replace(g, may_store=False) for g in settings.guests)),
+            peers=settings.peers,
+            guests=tuple(replace(guest, may_store=False) for guest in settings.guests),
             accept_unknown=settings.accept_unknown,
             unknown_limits=settings.limits,
             max_associations=settings.max_associations,
@@ -196,6 +197,7 @@ class StorageScp:
             longest_pdu=settings.max_pdu,
             association_seconds=settings.association_seconds,
             network_seconds=settings.network_seconds,
+            most_threads=2 * settings.max_associations + 20,
             no_tls=self._no_tls,
             tls=context,
         )

@@ -63,6 +63,8 @@ class Port:
     longest_pdu: int
     association_seconds: float
     network_seconds: float
+    most_threads: int
+    """Of associations, also of those that have ended while an object of theirs is being kept."""
     no_tls: Callable[[str, str], None]
     """Told the address and the reason when there is no handshake."""
     tls: RenewedContext | None = None
@@ -107,6 +109,10 @@ class Server(ThreadedAssociationServer):
             )
         self.port.doorstep.arrive(connection)
         return connection, address
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """False closes the connection at once."""
+        return len(self.active_associations) < self.port.most_threads
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Runs in a thread of the connection; the association takes over from it."""

@@ -37,9 +37,12 @@ def resolve(host: str) -> frozenset[str]:
     return frozenset({"10.0.0.77"} if host == "mg.example" else ())
 
 
+GUESTS = (Peer("pacs", "PACS", "10.0.0.2", may_store=False), Peer("tls pacs", "TLSPACS", tls=True))
+
+
 def decide(caller: Caller, *, accept_unknown: bool = False) -> str | tuple[int, int, int]:
     """The name of the entry, or the code of the rejection."""
-    found = admit(caller, Rules("CADNODE", PEERS, accept_unknown), resolve)
+    found = admit(caller, Rules("CADNODE", PEERS, GUESTS, accept_unknown), resolve)
     return found.code if isinstance(found, Refusal) else found.name
 
 
@@ -66,6 +69,8 @@ def decide(caller: Caller, *, accept_unknown: bool = False) -> str | tuple[int, 
         (Caller("CADNODE", "PIN", "192.0.2.1", tls=True, certificate_sha256=PIN), "pinned"),
         (Caller("CADNODE", "PIN", "192.0.2.1", tls=True, certificate_sha256="0"), (1, 1, 3)),
         (Caller("CADNODE", "PIN", "192.0.2.1"), CALLING_AE_UNKNOWN),
+        (Caller("CADNODE", "PACS", "10.0.0.2"), "pacs"),
+        (Caller("CADNODE", "PACS", "10.0.0.3"), CALLING_AE_UNKNOWN),
     ],
 )
 def test_the_first_entry_that_fits_or_the_reason_of_the_rejection(
@@ -83,6 +88,9 @@ def test_the_first_entry_that_fits_or_the_reason_of_the_rejection(
         (Caller("OTHER", "STRANGER", "192.0.2.1"), CALLED_AE_UNKNOWN),
         (Caller("CADNODE", "TLS", "192.0.2.1"), CALLING_AE_UNKNOWN),
         (Caller("CADNODE", "PIN", "192.0.2.1", tls=True), CALLING_AE_UNKNOWN),
+        (Caller("CADNODE", "PACS", "10.0.0.2"), "unknown at 10.0.0.2"),
+        (Caller("CADNODE", "TLSPACS", "10.0.0.2"), CALLING_AE_UNKNOWN),
+        (Caller("CADNODE", "TLSPACS", "10.0.0.2", tls=True), "tls pacs"),
     ],
 )
 def test_accepting_unknown_ones_lets_in_nobody_as_one_who_has_to_prove_it(
