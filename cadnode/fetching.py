@@ -6,6 +6,7 @@ only the job database about what is kept.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -168,8 +169,9 @@ class Fetcher:
         folder.mkdir(mode=0o700, exist_ok=True)
         # What a killed process left; another one may be fetching just now.
         for path in folder.glob(f"*{PARTIAL_SUFFIX}"):
-            if path.stat().st_mtime < (utc_now() - LEFT_BEHIND).timestamp():
-                path.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_mtime < (utc_now() - LEFT_BEHIND).timestamp():
+                    path.unlink()
         watch = AssociationWatch(self._app.audit, self._app.party)
         return Keeping(
             folder,

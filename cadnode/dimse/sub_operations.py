@@ -308,15 +308,16 @@ class MoveRun(Run):
             self._progress(self._earlier[0] + self._now[0], self._earlier[1] + self._now[1])
 
     def explain(self, line: Line, status: int) -> str:
-        """As everywhere; for an unknown move destination, what is to be set up there."""
-        if status != MOVE_DESTINATION_UNKNOWN:
-            hint = f" (does it reach our port {self._receiver.port}, and is the node running?)"
-            return super().explain(line, status) + hint
+        """As everywhere, with what the archive must know of us."""
         own = line.association.requestor.address
+        entry = f"AE title {self._receiver.ae_title}, host {own}, port {self._receiver.port}"
+        if status == MOVE_DESTINATION_UNKNOWN:
+            return (
+                f"{self._source.name} answered 0x{status:04X}: it does not know the move"
+                f" destination; set up there: {entry}"
+            )
         return (
-            f"{self._source.name} answered 0x{status:04X}: it does not know the move destination;"
-            f" set up there: AE title {self._receiver.ae_title}, host {own},"
-            f" port {self._receiver.port}"
+            super().explain(line, status) + f" (does it know us as {entry}; is the node running?)"
         )
 
 

@@ -20,7 +20,7 @@ from cadnode.dimse import asking
 from cadnode.dimse.scu import Destination
 from cadnode.dimse.tls import ClientTls
 from tests.certificates import SiteCa
-from tests.integration import pdus
+from tests.integration import archives, pdus
 from tests.integration.archives import ARCHIVES, fill
 from tests.integration.fake_archive import CANCEL, UNABLE, FakeArchive
 from tests.integration.fetching_node import (
@@ -75,6 +75,22 @@ def test_an_exam_is_fetched_once_and_without_what_is_no_mammogram(
         stored = dcmread(kept[str(image.SOPInstanceUID)])
         assert (stored.pixel_array == image.pixel_array).all()
     assert at_archive.events().count("4 images were fetched from archive.") == 1
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize(("name", "status"), [("orthanc", 0xC000), ("dcmqrscp", 0xA801)])
+def test_a_real_archive_that_does_not_know_us_is_told_what_to_set_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, status: int
+) -> None:
+    monkeypatch.setattr(archives, "OWN_AE_TITLE", "OTHER")
+    port = free_port()
+    with ARCHIVES[name](tmp_path / "archive", port) as archive:
+        fill(archive, exam(1), tmp_path / "files")
+        with site(tmp_path, archive, port, "move") as node:
+            (trouble,) = node.fetched("--study", STUDY, status=3)["problems"]
+
+    assert f"0x{status:04X}" in trouble
+    assert f"AE title CADNODE, host 127.0.0.1, port {port}" in trouble
 
 
 @pytest.mark.peers
