@@ -24,8 +24,8 @@ MOMENT_SECONDS = 15.0
 POLL_SECONDS = 0.01
 NETWORK_SECONDS = 60.0
 """How long a modality tries to get through with what it is to do wrong."""
-TERM_SECONDS = 20.0
-"""The node promises to end within 10 s of SIGTERM and its supervisor kills after 12 s."""
+TERM_SECONDS = 40.0
+"""The supervisor kills 12 s after SIGTERM what has not ended; a busy machine takes longer."""
 
 
 @dataclass(frozen=True)
