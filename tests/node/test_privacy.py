@@ -17,13 +17,18 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
-from pynetdicom.sop_class import MammographyCADSRStorage  # type: ignore[attr-defined]
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    MammographyCADSRStorage,
+    StudyRootQueryRetrieveInformationModelFind,
+)
 
 from cadnode.core.uids import derive_uid
+from tests.audit_schema import checked
 from tests.integration.modality import Modality, element, image
 from tests.node.running import PATIENCE, Node, Target, running_node, wait_until, write_all
 from tests.objects import breast_phantom, four_views, mammogram
@@ -130,9 +135,12 @@ def talkative_archive() -> Iterator[int]:
 
     ae = AE("TALKS")
     ae.add_supported_context(MammographyCADSRStorage)
-    server = ae.start_server(
-        ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, refuse)]
-    )
+    ae.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
+    handlers: list[Any] = [
+        (evt.EVT_C_STORE, refuse),
+        (evt.EVT_C_FIND, lambda event: iter([(refuse(event), None)])),
+    ]
+    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
     assert server is not None
     try:
         yield server.server_address[1]
@@ -226,7 +234,11 @@ def commands(node: Node, folder: Path) -> bytes:
         ["fsck"],
         ["fsck", "--archive"],
         ["db", "backup", str(folder / "backup.db")],
-        ["fetch", "--study", derive_uid("good"), "--from", "pacs"],
+        ["fetch", "--study", derive_uid("elsewhere"), "--from", "archive", "--modality", ""],
+        ["fetch", "--accession", "A-4711", "--from", "talks"],
+        ["destinations", "list"],
+        ["jobs", "retry", "--code", "E602"],
+        ["jobs", "cancel", "1", "--why", "a test"],
         *(["jobs", "show", str(exam["id"])] for exam in node.exams()),
         *(["explain", uid] for uid in sorted(uids)[:6]),
     ]
@@ -237,8 +249,11 @@ def commands(node: Node, folder: Path) -> bytes:
         timeout=PATIENCE,
         check=True,
     )
+    said = done.stdout + done.stderr
+    (folder / "commands.txt").write_bytes(said)
     assert done.stdout.count(b"$ ") == len(asked)
-    return done.stdout + done.stderr
+    assert derive_uid("elsewhere") in {exam["study_instance_uid"] for exam in node.exams()}
+    return said
 
 
 @pytest.fixture
@@ -261,24 +276,31 @@ def test_nothing_but_the_objects_and_the_audit_messages_says_who_the_patient_is(
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(hooks), str(Path.cwd())]))
     monkeypatch.chdir(scratch)
     good = write_all(exam("good"), tmp_path / "good")
+    elsewhere = write_all(exam("elsewhere"), tmp_path / "elsewhere")
     bad = [*write_all(faulty(), tmp_path / "bad"), *odd_values(tmp_path / "odd")]
     with (
         rsyslog(tmp_path / "syslog") as repository,
-        orthanc(tmp_path) as archive,
+        orthanc(tmp_path, settings={"DicomAlwaysAllowGet": True}) as archive,
         talkative_archive() as talking,
         running_node(
             tmp_path / "node",
             [Target("pacs", "ORTHANC", archive.port), Target("talks", "TALKS", talking)],
             quiet_seconds=1.0,
-            extra=f'[audit]\nhost = "127.0.0.1"\ntransport = "udp"\nport = {repository.port}\n',
+            extra=f'[audit]\nhost = "127.0.0.1"\ntransport = "udp"\nport = {repository.port}\n'
+            f'[[sources]]\nname = "archive"\nae_title = "ORTHANC"\nhost = "127.0.0.1"\n'
+            f"port = {archive.port}\n"
+            f'[[sources]]\nname = "talks"\nae_title = "TALKS"\nhost = "127.0.0.1"\n'
+            f"port = {talking}\n",
         ) as node,
     ):
+        for file in elsewhere:
+            archive.post("/instances", file.read_bytes())
         node.storescu(*good)
         node.storescu(*good, calling="STRANGER")
         for file in bad:
             node.storescu(file)
-        hostile(node)
         node.kill("work")
+        hostile(node)
         node.kill("receive")
         wait_until(
             lambda: any(
@@ -321,8 +343,10 @@ def test_nothing_but_the_objects_and_the_audit_messages_says_who_the_patient_is(
     }
     assert {where: hits[:3] for where, hits in said.items() if hits} == {}
     assert exposed == []
+    for message in audit.splitlines():
+        checked(message)
     assert f'ParticipantObjectID="{PATIENT_ID}"'.encode() in audit
     assert b"110126" in audit, "the stranger's association is a security alert"
-    assert json.loads(json.dumps(list(database))), "the database was looked at"
+    assert database, "the database was looked at"
     (image_file, *_) = (node.folder / "data" / "images").rglob("*.dcm")
     assert FORBIDDEN.search(image_file.read_bytes()), "the search finds what is there"
