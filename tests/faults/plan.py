@@ -132,13 +132,11 @@ SELECTION = Scale(faults=56, span=10.0, lock_seconds=3.0)
 """What `make test` does: one round, a few faults more than it asks for."""
 
 
-def make_round(
-    seed: int, number: int, available: Sequence[Kind], scale: Scale, whole_node: bool = True
-) -> Round:
+def make_round(seed: int, number: int, available: Sequence[Kind], scale: Scale) -> Round:
     """Round `number` of a campaign: the same arguments give the same round."""
     random = Random(f"{seed}/{number}")  # noqa: S311  a schedule, not a secret
     exams = tuple(_exam(random, n, scale.span) for n in range(scale.exams))
-    kinds = _kinds(random, available, scale.faults, whole_node, number)
+    kinds = _kinds(random, available, scale.faults, number)
     faults = [_fault(random, n, kind, scale) for n, kind in enumerate(kinds)]
     return Round(seed, number, exams, tuple(sorted(faults, key=lambda fault: fault.at)))
 
@@ -154,18 +152,15 @@ def _exam(random: Random, number: int, span: float) -> ExamPlan:
     return ExamPlan(number, round(random.uniform(0, span * 0.7), 2), views, late)
 
 
-def _kinds(
-    random: Random, available: Sequence[Kind], count: int, whole_node: bool, number: int
-) -> list[Kind]:
+def _kinds(random: Random, available: Sequence[Kind], count: int, number: int) -> list[Kind]:
     """A few of what takes time, in turn, and cheap ones up to `count`."""
     kinds: list[Kind] = []
 
     def take(kind: Kind, how_many: int = 1) -> None:
         kinds.extend([kind] * how_many if kind in available else [])
 
-    if whole_node:
-        take(WHOLE_NODE[number % 3])
-        take(WHOLE_NODE[(number + 1) % 3])
+    take(WHOLE_NODE[number % 3])
+    take(WHOLE_NODE[(number + 1) % 3])
     take(Kind.KILL_WORK, 2)
     take(Kind.KILL_RECEIVE, 5)
     take(DISKS[number % 3])
