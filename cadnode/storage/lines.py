@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, and_, func, insert, literal, or_, select, update
+from sqlalchemy.exc import IntegrityError
 
 from cadnode.core.breaker import BreakerRules, LineEvent, LineState, LineStatus, after
 from cadnode.core.errors import OutOfPatience
@@ -52,6 +53,23 @@ class Lines(StorePart):
         now: datetime,
     ) -> LineStatus:
         """See ExamStore.note_line."""
+        noted = (destination, event, error, jitter, rules, give_up_after, now)
+        try:
+            return self._note(*noted)
+        except IntegrityError:
+            # Another worker heard of this destination for the first time at the same moment.
+            return self._note(*noted)
+
+    def _note(
+        self,
+        destination: str,
+        event: LineEvent,
+        error: str,
+        jitter: float,
+        rules: BreakerRules,
+        give_up_after: timedelta,
+        now: datetime,
+    ) -> LineStatus:
         with self._database.write() as connection:
             row = _row(connection, destination)
             before = line_of(row)
