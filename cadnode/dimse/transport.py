@@ -208,6 +208,8 @@ class BoundedSocket(AssociationSocket):
         if self._in_body:
             self._kind = data[0] if data else 0
         elif not is_sound(self._kind, memoryview(data)):
+            # An invalid PDU: aborted, then closed by what comes of the exception.
+            self.event_queue.put("Evt19")
             raise OSError("an association PDU that is not worth decoding")
         return data
 

@@ -191,3 +191,11 @@ def test_an_association_whose_thread_has_died_does_not_stay_open(
         modality.connection.sendall(pdus.associate_rq("CADNODE", "MODALITY", []))
         assert modality.seconds_until_closed() < SOON
     assert serves(patient_node)
+
+
+def test_a_request_that_is_not_worth_decoding_is_aborted_as_an_invalid_pdu(node: Receiver) -> None:
+    with Modality(node.port) as modality:
+        request = pdus.associate_rq("CADNODE", "A", [])[6:74] + CONTEXT
+        modality.connection.sendall(pdus.pdu(pdus.ASSOCIATE_RQ, request))
+
+        assert pdus.read_pdu(modality.connection)[0] == pdus.ABORT

@@ -9,10 +9,12 @@ import pytest
 from cadnode.app import App
 from cadnode.checks import Check, run_checks
 from cadnode.config import load_settings
+from cadnode.core.audit import AuditEvent, NodeRefused, NoTrail
 from cadnode.core.errors import ConfigError
 from cadnode.dimse.tls import ListenTls, TlsFiles
 from cadnode.network import scp_settings
 from tests.certificates import SiteCa
+from tests.integration.modality import Modality
 from tests.integration.receiver import receiver
 
 
@@ -28,7 +30,9 @@ def settings_file(
     tls = f"[tls]\nlisten = {listen}\nport = 0\n"
     if files:
         tls += f'certificate = "{files.certificate}"\nkey = "{files.key}"\nca = "{files.ca}"\n'
-    config.write_text(f'[node]\nhost = "127.0.0.1"\n[model]\nfolder = "none"\n{tls}{more}')
+    config.write_text(
+        f'[node]\nhost = "127.0.0.1"\nport = 0\ndata_dir = "data"\n[model]\nfolder = "none"\n{tls}{more}'
+    )
     return config
 
 
@@ -129,3 +133,29 @@ def test_who_may_come_in_follows_from_the_settings(ca: SiteCa, tmp_path: Path) -
     assert (room.host, room.may_store) == ("10.0.0.0/24", True)
     assert (room.limits.max_object_bytes, room.limits.bytes_per_minute) == (0, 10 << 20)
     assert (source.limits.max_object_bytes, scp.limits.max_associations) == (200 << 20, 50)
+
+
+def test_a_handshake_that_fails_is_a_security_alert(ca: SiteCa, tmp_path: Path) -> None:
+    alerts: list[AuditEvent] = []
+
+    class Trail(NoTrail):
+        def record(self, event: AuditEvent) -> None:
+            alerts.append(event)
+
+    app = App(load_settings(settings_file(tmp_path, ca.issue("node")), {}))
+    app.audit = Trail()
+    store = app.open_store(create=True)
+    scp = app.storage_scp(store.exams, app.spool())
+    scp.start()
+    try:
+        with Modality(scp.tls_port or 0) as modality:
+            modality.associate()
+            modality.seconds_until_closed()
+    finally:
+        scp.stop()
+        store.close()
+
+    (alert,) = alerts
+    assert isinstance(alert, NodeRefused)
+    assert alert.stranger.host == "127.0.0.1"
+    assert alert.why.startswith("no TLS: ")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cadnode.dimse.association_request import ASSOCIATE_AC, ASSOCIATE_RQ, is_sound
 from tests.integration import pdus
@@ -70,3 +72,8 @@ def test_an_answer_may_leave_the_transfer_syntax_of_a_refused_context_out() -> N
 
 def test_other_pdus_are_not_looked_at() -> None:
     assert is_sound(pdus.P_DATA, memoryview(context(1) * 1000))
+
+
+@given(st.integers(1, 2), st.binary(max_size=300))
+def test_whatever_comes_is_looked_at_without_an_error(kind: int, body: bytes) -> None:
+    assert is_sound(kind, memoryview(body)) in (True, False)
