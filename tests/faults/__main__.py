@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ from tests.faults.plan import SELECTION, Scale
 def main() -> int:
     """Run the campaign the arguments ask for."""
     arguments = _arguments()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Also where a shell has it ignored: disks are unmounted and processes ended on the way out.
+        signal.signal(number, _interrupted)
     wish = Wish(
         seed=arguments.seed,
         faults=arguments.n,
@@ -79,6 +83,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--lock-seconds", type=float, default=30.0)
     parser.add_argument("--settle-seconds", type=float, default=180.0)
     return parser.parse_args()
+
+
+def _interrupted(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _tell(console: Console, record: dict[str, Any]) -> None:

@@ -141,7 +141,9 @@ class RoundRunner:
     # ---- what happens at the same time -----------------------------------------------------
 
     def _together(self, calls: Sequence[Callable[[], None]]) -> None:
-        threads = [threading.Thread(target=self._survive, args=(call,)) for call in calls]
+        threads = [
+            threading.Thread(target=self._survive, args=(call,), daemon=True) for call in calls
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
