@@ -19,7 +19,7 @@ from tests.faults.plan import ARCHIVE, ExamPlan, Fault, Kind, Round
 from tests.faults.site import Site
 
 SEND_SECONDS = 180.0
-"""A modality gives up after so long; an exam it could not send is found by the oracle as none."""
+"""A node that has not taken an exam after so long has not come back from its faults."""
 REPORTED = ("reported", "delivered", "committed", "failed")
 
 
@@ -167,6 +167,7 @@ class RoundRunner:
         if not acknowledged:
             with self._lock:
                 self._unsent += 1
+                self._troubles.append(f"exam {exam.number} was not taken in {SEND_SECONDS:.0f} s")
 
     def _wait_until_reported(self, exam: ExamPlan, ends: float) -> None:
         study = self._scene.studies[exam.number]
