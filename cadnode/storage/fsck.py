@@ -11,7 +11,6 @@ import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import chain
 from pathlib import Path
 
 from sqlalchemy import select
@@ -90,9 +89,10 @@ class Fsck:
             found = list(damage(connection))
             facts = node_facts(connection)
         found += contradictions(facts, destinations=self._destinations, now=self._now)
-        found += self._files(facts, deep)
         files = list(self._spool.walk())
-        found += self._leftovers(files)
+        rows = [row for row in _with_files(facts) if not facts.is_purged(row.exam_id)]
+        found += self._files(rows, files, deep)
+        found += self._leftovers(rows, files)
         found += _permissions(self._spool, files, self._database.files)
         lacking, unchecked = _ask(facts, archives or {})
         return Outcome(
@@ -108,10 +108,12 @@ class Fsck:
             },
         )
 
-    def _files(self, facts: NodeFacts, deep: bool) -> Iterator[Discrepancy]:
-        rows: Iterator[_Kept] = chain(facts.images, facts.replaced, facts.results)
+    def _files(
+        self, rows: Sequence[_Kept], files: Sequence[SpoolFile], deep: bool
+    ) -> Iterator[Discrepancy]:
+        sizes = {file.path: file.size for file in files}
         for row in rows:
-            if facts.is_purged(row.exam_id):
+            if sizes.get(row.path) == row.size and not deep:
                 continue
             problem = self._file(row, deep)
             # It may have been purged since the rows were read.
@@ -154,8 +156,16 @@ class Fsck:
         with self._database.read() as connection:
             return connection.execute(statement).first() is not None
 
-    def _leftovers(self, files: Sequence[SpoolFile]) -> Iterator[Discrepancy]:
-        old = [file for file in files if self._now - file.modified_at > ON_ITS_WAY]
+    def _leftovers(
+        self, rows: Sequence[_Kept], files: Sequence[SpoolFile]
+    ) -> Iterator[Discrepancy]:
+        known = {row.path for row in rows}
+        old = [
+            file
+            for file in files
+            if self._now - file.modified_at > ON_ITS_WAY and file.path not in known
+        ]
+        # Its row may have been written since.
         kept = [file.path for file in old if not file.is_partial]
         records = ExamRecords(self._database)
         unknown = {
@@ -168,6 +178,12 @@ class Fsck:
                 yield Discrepancy(Kind.FILE_PARTIAL, file.path, f"{file.size} bytes")
             elif file.path in unknown and self._spool.path_of(file.path).exists():
                 yield Discrepancy(Kind.FILE_UNKNOWN, file.path, f"{file.size} bytes")
+
+
+def _with_files(facts: NodeFacts) -> Iterator[_Kept]:
+    yield from facts.images
+    yield from facts.replaced
+    yield from facts.results
 
 
 def _permissions(

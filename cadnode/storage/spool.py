@@ -211,6 +211,7 @@ class Spool:
     def walk(self, folders: Sequence[str] = _HOLDING_FILES) -> Iterator[SpoolFile]:
         """Every file below `folders`, by name. One that vanishes meanwhile is left out."""
         for folder in self.folders(folders):
+            within = self.relative(folder)
             for entry in _entries(folder):
                 try:
                     if entry.is_dir(follow_symlinks=False):
@@ -219,7 +220,7 @@ class Spool:
                 except FileNotFoundError:
                     continue
                 yield SpoolFile(
-                    path=self.relative(Path(entry.path)),
+                    path=f"{within}/{entry.name}",
                     size=status.st_size,
                     mode=status.st_mode,
                     modified_at=datetime.fromtimestamp(status.st_mtime, UTC),

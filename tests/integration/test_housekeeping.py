@@ -47,14 +47,15 @@ def housekeeping(app: App, store: Store, spool: Spool, turns: int) -> Iterator[N
         taken.release()
         return purgeable(**limits)
 
-    store.exams.purgeable = counted
-    scheduler = processes._housekeeping(app, store, spool)
-    try:
-        yield
-        for _ in range(turns):
-            assert taken.acquire(timeout=20)
-    finally:
-        scheduler.shutdown(wait=True)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(store.exams, "purgeable", counted)
+        scheduler = processes._housekeeping(app, store, spool)
+        try:
+            yield
+            for _ in range(turns):
+                assert taken.acquire(timeout=20)
+        finally:
+            scheduler.shutdown(wait=True)
 
 
 def test_a_full_disk_with_nothing_to_purge_is_told_with_what_to_do(app: App, store: Store):

@@ -177,7 +177,9 @@ def test_what_is_missing_is_said_when_nothing_more_may_go(node: Node):
     assert node.purge(high_water=0.9, low_water=0.8) == PurgeReport(0, missing=150)
 
 
-def test_an_image_that_comes_again_while_it_is_purged_is_not_acknowledged_and_gone(node: Node):
+def test_an_image_that_comes_again_while_it_is_purged_is_not_acknowledged_and_gone(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+):
     assert node.receive("1.2.3.1") is Acceptance.NEW
     deliver(node.store)
     accept = node.store.accept
@@ -187,7 +189,7 @@ def test_an_image_that_comes_again_while_it_is_purged_is_not_acknowledged_and_go
         assert node.purge(now=T0 + 9 * DAY, max_age=DAY).exams == 0
         return accept(image, **times)
 
-    node.store.accept = purged_meanwhile
+    monkeypatch.setattr(node.store, "accept", purged_meanwhile)
     assert node.receive("1.2.3.1") is Acceptance.SAME
     (file,) = node.image_files()
     assert file.read_bytes() == dicom_file(b"pixels")
@@ -196,7 +198,9 @@ def test_an_image_that_comes_again_while_it_is_purged_is_not_acknowledged_and_go
     assert node.image_files() == []
 
 
-def test_a_late_image_that_comes_while_its_study_is_purged_keeps_the_earlier_ones(node: Node):
+def test_a_late_image_that_comes_while_its_study_is_purged_keeps_the_earlier_ones(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+):
     node.receive("1.2.3.1")
     deliver(node.store)
     purgeable = node.store.purgeable
@@ -206,13 +210,15 @@ def test_a_late_image_that_comes_while_its_study_is_purged_keeps_the_earlier_one
         node.receive("1.2.3.2", b"others")
         return found
 
-    node.store.purgeable = an_image_comes_meanwhile
+    monkeypatch.setattr(node.store, "purgeable", an_image_comes_meanwhile)
     assert node.purge(now=T0 + 9 * DAY, max_age=DAY).exams == 0
     assert statuses(node.store) == [ExamStatus.DELIVERED, ExamStatus.RECEIVING]
     assert len(node.image_files()) == 2
 
 
-def test_an_image_that_comes_again_while_its_leftover_is_swept_up_stays(node: Node):
+def test_an_image_that_comes_again_while_its_leftover_is_swept_up_stays(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+):
     node.receive("1.2.3.1")
     deliver(node.store)
     (file,) = node.image_files()
@@ -224,7 +230,7 @@ def test_an_image_that_comes_again_while_its_leftover_is_swept_up_stays(node: No
         assert remove_unknown(node.records, node.spool, now=T0 + 9 * UNKNOWN_AFTER) == 0
         return accept(image, **times)
 
-    node.store.accept = swept_meanwhile
+    monkeypatch.setattr(node.store, "accept", swept_meanwhile)
     assert node.receive("1.2.3.1") is Acceptance.NEW
     assert node.image_files() == [file]
 

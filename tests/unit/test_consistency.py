@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,11 +55,11 @@ def found(node: NodeFacts, now: datetime = NOW, **destinations: bool) -> list[tu
     ]
 
 
-def exam(status: str, **changes: object) -> ExamFacts:
+def exam(status: str, **changes: Any) -> ExamFacts:
     return replace(EXAM, status=status, **changes)
 
 
-def waiting(**changes: object) -> DeliveryFacts:
+def waiting(**changes: Any) -> DeliveryFacts:
     return replace(DELIVERY, **{"status": "pending", **changes})
 
 
