@@ -109,8 +109,9 @@ class Spool:
         """Sync a received file and move it to its place; on disk for good when this returns.
 
         The name holds the hash, so other bytes under the same UID get another file, and the same
-        bytes once more leave the file that is there, unless the disk has spoiled it. After a CONFLICT the caller removes the new
-        file; after SAME it must not, for it is the one that was kept before. Raises SpoolFull
+        bytes once more leave the file that is there, unless the disk has spoiled it. After a
+        CONFLICT the caller removes the new file; after SAME it must not, for it is the one that
+        was kept before. The caller holds `receiving` until the row is committed. Raises SpoolFull
         when it cannot be written, UnreadableObject when it is not a DICOM file.
         """
         with _translated():
