@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydicom.sequence import Sequence
+
 from cadnode.core.audit import Subject
 from cadnode.dicom.files import PARSE_ERRORS, ReadLimits, opened, quiet
 
@@ -20,5 +22,5 @@ def subject_of(path: Path) -> Subject:
                 value = found.dataset.get(keyword)
             except PARSE_ERRORS:
                 value = None
-            texts.append("" if value is None else str(value).strip())
+            texts.append("" if value is None or isinstance(value, Sequence) else str(value).strip())
     return Subject(*texts)
