@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import make_url, select
 
 from cadnode.app import App, Store
 from cadnode.config import load_settings
 from cadnode.dimse.scp import StorageScp
+from cadnode.storage.database import upgrade
 from cadnode.storage.retention import remove_unknown
+from cadnode.storage.schema import downgrade
 from cadnode.storage.spool import Spool
 from cadnode.storage.tables import images, replaced_images
+from tests.contract.test_exam_store import T0, new_image, report
 from tests.integration.modality import Modality, image
 
 UID = "1.2.3.1"
@@ -128,3 +133,30 @@ def test_one_uid_in_two_studies_is_refused_and_its_file_is_not_kept(
     assert send(scp, 2000, study="1.2.99") == 0x0111
     kept = list(spool.kept_before(LATER))
     assert kept == paths(store)[0]
+
+
+@pytest.mark.parametrize(
+    ("at_a", "at_b", "after"),
+    [
+        ("superseded", "superseded", "superseded"),
+        ("delivered", "superseded", "delivered"),
+        ("delivered", "delivered", "delivered"),
+    ],
+)
+def test_an_upgrade_no_longer_calls_delivered_what_nobody_got(
+    app: App, store: Store, at_a: str, at_b: str, after: str
+):
+    store.exams.accept(new_image(), now=T0)
+    report(store.exams, "A", "B")
+    store.close()
+    url = app.settings.database_url
+    downgrade(url, "0001", now=LATER)
+    with closing(sqlite3.connect(make_url(url).database or "")) as connection:
+        connection.execute("UPDATE jobs SET status = 'delivered'")
+        for name, status in (("A", at_a), ("B", at_b)):
+            connection.execute(
+                "UPDATE deliveries SET status = ? WHERE destination = ?", (status, name)
+            )
+        connection.commit()
+        upgrade(url)
+        assert connection.execute("SELECT status FROM jobs").fetchall() == [(after,)]
