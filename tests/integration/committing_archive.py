@@ -125,16 +125,16 @@ class CommittingArchive:
 def committing_archive(
     node_port: int, *, commits: bool = True, finds: bool = True, **fields: Any
 ) -> Iterator[CommittingArchive]:
-    """The archive PACS on a free port, which knows where the node listens."""
+    """The archive PACS, on a free port unless one is given, which knows where the node listens."""
     archive = CommittingArchive(node_port, **fields)
     ae = AE("PACS")
-    ae.supported_contexts = AllStoragePresentationContexts[:100]
+    ae.supported_contexts = list(AllStoragePresentationContexts)
     if commits:
         ae.add_supported_context(STORAGE_COMMITMENT)
     if finds:
         ae.add_supported_context(STUDY_ROOT_FIND)
     server = ae.start_server(
-        ("127.0.0.1", 0),
+        ("127.0.0.1", archive.port),
         block=False,
         evt_handlers=[
             (evt.EVT_N_ACTION, archive.on_action),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -118,12 +119,18 @@ def modality(
     node: ProofNode, reports: Reports, calling: str = "MG1"
 ) -> Iterator[Callable[[Dataset], int]]:
     """An association of a modality, on which it asks; the function returns the status."""
+    threads: list[threading.Thread] = []
+
+    def on_report(event: evt.Event) -> tuple[int, None]:
+        threads.append(threading.current_thread())
+        return reports.on_report(event)
+
     association = AE(calling).associate(
         "127.0.0.1",
         node.port,
         [commitment_context()],
         ae_title="CADNODE",
-        evt_handlers=[(evt.EVT_N_EVENT_REPORT, reports.on_report)],
+        evt_handlers=[(evt.EVT_N_EVENT_REPORT, on_report)],
     )
     assert association.is_established
 
@@ -134,6 +141,9 @@ def modality(
     try:
         yield ask
     finally:
+        # pynetdicom answers a report in a thread of its own, and does not wait for it.
+        for thread in threads:
+            thread.join()
         association.release()
 
 
