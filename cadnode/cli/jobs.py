@@ -24,7 +24,7 @@ from cadnode.cli.output import (
     problem,
 )
 from cadnode.core.errors import IllegalMove, NotFound
-from cadnode.core.jobs import ExamStatus
+from cadnode.core.jobs import ANALYSIS_LANE, ExamStatus
 from cadnode.storage.reading import ExamDetail, ExamSummary
 
 jobs = typer.Typer(help="Exams in the job database.", no_args_is_help=True)
@@ -123,7 +123,10 @@ def reanalyze(
         list[str] | None,
         typer.Argument(metavar="[ID|STUDY...]", help="Exam numbers or Study Instance UIDs."),
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every study there is.")] = False,
+    everything: Annotated[
+        bool,
+        typer.Option("--all", help="Every study that is neither at work, cancelled nor purged."),
+    ] = False,
     since: Annotated[
         datetime | None,
         typer.Option(
@@ -162,10 +165,17 @@ def _newest(store: Store) -> dict[str, ExamSummary]:
     return {exam.study_instance_uid: exam for exam in reversed(exams)}
 
 
+_PASSED_OVER = ANALYSIS_LANE | {ExamStatus.CANCELLED, ExamStatus.PURGED}
+"""Read soon anyway, given up, or gone: `--all` does not mean these."""
+
+
 def _since(store: Store, since: datetime | None) -> list[int]:
     first = None if since is None else since.astimezone()
-    newest = _newest(store).values()
-    return [exam.id for exam in newest if first is None or exam.last_image_at >= first]
+    return [
+        exam.id
+        for exam in _newest(store).values()
+        if exam.status not in _PASSED_OVER and (first is None or exam.last_image_at >= first)
+    ]
 
 
 def _named(store: Store, which: Sequence[str]) -> list[int]:

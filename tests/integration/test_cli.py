@@ -214,16 +214,18 @@ def test_an_exam_is_read_again_by_number_by_study_or_all_of_a_time(config, store
     reported(store)
     assert run(config, "jobs", "reanalyze").exit_code == 2
     assert run(config, "jobs", "reanalyze", "1", "--all").exit_code == 2
-    assert "read again as exam 2" in run(config, "jobs", "reanalyze", "1").output
-    refused = run(config, "jobs", "reanalyze", STUDY)
-    assert refused.exit_code == 1
-    assert "E701 revision 2 of the study is being worked on" in refused.output
-    assert isinstance(run(config, "jobs", "reanalyze", "1.2.99").exception, NotFound)
-    store.exams.cancel(2, why="a test", by="anna", now=NOW)
     late = run(config, "jobs", "reanalyze", "--all", "--since", "2026-01-07")
     assert (late.exit_code, late.output) == (0, "No such exam.\n")
     everything = run(config, "jobs", "reanalyze", "--all", "--since", "2026-01-03")
-    assert "Exam 2 is read again as exam 3." in everything.output
+    assert "Exam 1 is read again as exam 2." in everything.output
+    refused = run(config, "jobs", "reanalyze", "1")
+    assert refused.exit_code == 1
+    assert "E701 revision 2 of the study is being worked on" in refused.output
+    assert "No such exam" in run(config, "jobs", "reanalyze", "--all").output
+    store.exams.cancel(2, why="a test", by="anna", now=NOW)
+    assert "No such exam" in run(config, "jobs", "reanalyze", "--all").output
+    assert "read again as exam 3" in run(config, "jobs", "reanalyze", STUDY).output
+    assert isinstance(run(config, "jobs", "reanalyze", "1.2.99").exception, NotFound)
     (event,) = [
         event
         for event in json.loads(run(config, "jobs", "show", "3", "--json").output)["events"]
