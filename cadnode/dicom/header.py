@@ -35,7 +35,7 @@ def _image_header(file: OpenFile) -> ImageHeader:
         series_instance_uid=text(dataset, "SeriesInstanceUID"),
         transfer_syntax_uid=file.transfer_syntax_uid,
         modality=text(dataset, "Modality") or None,
-        image_type=tuple(str(item).strip().upper() for item in values(dataset, "ImageType")),
+        image_type=tuple(_plain(item).upper() for item in values(dataset, "ImageType")),
         intent=_intent(dataset),
         laterality=_laterality(dataset),
         view=view,
@@ -76,7 +76,7 @@ def values(dataset: Dataset, keyword: str) -> Sequence[Any]:
 def text(dataset: Dataset, keyword: str) -> str:
     """The first value as text without padding, empty when there is none."""
     found = values(dataset, keyword)
-    return str(found[0]).strip(" \0") if found else ""
+    return _plain(found[0]) if found else ""
 
 
 def number(dataset: Dataset, keyword: str, index: int = 0) -> float | None:
@@ -98,6 +98,11 @@ def integer(dataset: Dataset, keyword: str) -> int | None:
 def items(dataset: Dataset, keyword: str) -> Sequence[Dataset]:
     """The items of a sequence, none when it is absent or is no sequence."""
     return tuple(item for item in values(dataset, keyword) if isinstance(item, Dataset))
+
+
+def _plain(value: object) -> str:
+    """As text; nothing for a sequence in the place of a text, which would be parsed only now."""
+    return "" if isinstance(value, Dataset) else str(value).strip(" \0")
 
 
 def _identifier(dataset: Dataset, keyword: str) -> str:

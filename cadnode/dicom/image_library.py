@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
-from pydicom import Dataset, dcmread
-from pydicom.errors import InvalidDicomError
+from pydicom import Dataset, Sequence, dcmread
+from pydicom.datadict import dictionary_VR
+from pydicom.multival import MultiValue
 from pydicom.sr.coding import Code
 
 from cadnode.core.errors import ResultInvalid
 from cadnode.core.exam import AnalyzedImage, ExamReport
 from cadnode.dicom import sr_codes as c
 from cadnode.dicom import sr_tree as t
+from cadnode.dicom.files import PARSE_ERRORS
 from cadnode.dicom.view_codes import view_of_text
-
-# What pydicom raises on bytes that are not DICOM, or on a value that is not what its VR says.
-_MALFORMED: Final = (
-    InvalidDicomError,
-    OSError,
-    EOFError,
-    ValueError,
-    TypeError,
-    KeyError,
-    AttributeError,
-    OverflowError,
-    NotImplementedError,
-    struct.error,
-    zlib.error,
-)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,7 +42,7 @@ class SourceImage:
     def code_of_view(self) -> Code | None:
         """The view (CID 4014) by the image's code, else its View Position, else the report."""
         for item in value_of(self.header, "ViewCodeSequence") or ():
-            found = c.member(c.read_code(item), c.VIEWS.values())
+            found = c.member(_code(item), c.VIEWS.values())
             if found is not None:
                 return found
         by_text, _ = view_of_text(str(value_of(self.header, "ViewPosition") or ""))
@@ -74,35 +60,55 @@ class SourceImage:
         return tuple(
             found
             for view in value_of(self.header, "ViewCodeSequence") or ()
-            for item in view.get("ViewModifierCodeSequence") or ()
-            if (found := c.member(c.read_code(item), c.VIEW_MODIFIERS)) is not None
+            for item in value_of(view, "ViewModifierCodeSequence") or ()
+            if (found := c.member(_code(item), c.VIEW_MODIFIERS)) is not None
         )
 
     @property
     def spacing(self) -> tuple[float, float] | None:
         """(horizontal, vertical) distance of pixel centers in mm, on the detector plane."""
         for keyword in ("ImagerPixelSpacing", "PixelSpacing"):
-            values = value_of(self.header, keyword)
-            if values is None or isinstance(values, str) or not hasattr(values, "__len__"):
-                continue
-            if len(values) == 2 and all(float(value) > 0 for value in values):
-                return float(values[1]), float(values[0])
+            match _numbers(self.header, keyword):
+                case (row, column) if row > 0 and column > 0:
+                    return column, row
         return None
 
     @property
     def size(self) -> tuple[int, int] | None:
         """(rows, columns), or None where the header does not say."""
-        rows, columns = value_of(self.header, "Rows"), value_of(self.header, "Columns")
-        return (int(rows), int(columns)) if rows and columns else None
+        match (*_numbers(self.header, "Rows"), *_numbers(self.header, "Columns")):
+            case (rows, columns) if rows and columns:
+                return int(rows), int(columns)
+        return None
 
 
 def value_of(header: Dataset, keyword: str) -> Any:
     """The value of an attribute; None when it is absent, empty or not what its VR says."""
     try:
         value = header.get(keyword)
-    except _MALFORMED:
+    except PARSE_ERRORS:
+        return None
+    if isinstance(value, Sequence) is not (dictionary_VR(keyword) == "SQ"):
         return None
     return None if value == "" else value
+
+
+def _numbers(header: Dataset, keyword: str) -> tuple[float, ...]:
+    """Every value as a finite number; none at all when one of them is no number."""
+    value = value_of(header, keyword)
+    values = value if isinstance(value, MultiValue) else () if value is None else (value,)
+    try:
+        numbers = tuple(float(one) for one in values)
+    except (TypeError, ValueError, OverflowError):
+        return ()
+    return numbers if all(map(math.isfinite, numbers)) else ()
+
+
+def _code(item: Dataset) -> Code | None:
+    try:
+        return c.read_code(item)
+    except PARSE_ERRORS:
+        return None
 
 
 def read_sources(report: ExamReport) -> tuple[SourceImage, ...]:
@@ -139,7 +145,7 @@ def _header(image: AnalyzedImage, study_instance_uid: str) -> tuple[Dataset, str
     try:
         header: Dataset = dcmread(image.path, stop_before_pixels=True)
         uids = header.get("SOPInstanceUID"), header.get("StudyInstanceUID")
-    except _MALFORMED as error:
+    except PARSE_ERRORS as error:
         return Dataset(), f"its file cannot be read ({type(error).__name__})"
     if uids != (image.sop_instance_uid, study_instance_uid):
         return Dataset(), "its file holds another image or study"

@@ -160,7 +160,9 @@ def _uid(data_set: Dataset, keyword: str) -> str:
         value = getattr(data_set.get_item(keyword), "value", None)
     except UNPARSABLE as error:
         raise UnreadableObject(f"{keyword} cannot be read") from error
-    raw = value if isinstance(value, bytes) else str(value or "").encode("ascii", "replace")
+    # Anything else is a sequence in the place of a text.
+    text = value.encode("ascii", "replace") if isinstance(value, str) else b""
+    raw = value if isinstance(value, bytes) else text
     raw = raw.strip(b"\x00 ")
     if not (len(raw) <= 64 and _UID.fullmatch(raw)):
         raise UnreadableObject(f"{keyword} is missing or no UID")

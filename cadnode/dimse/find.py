@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence
 from pydicom.uid import ImplicitVRLittleEndian
 from pynetdicom.dsutils import encode
 from pynetdicom.presentation import build_context
@@ -235,9 +236,10 @@ def _text(answer: Dataset, keyword: str) -> str:
 def _value(answer: Dataset, keyword: str) -> Any:
     """The value; None where it is absent or cannot be parsed, which is when it is first asked for."""
     try:
-        return answer.get(keyword)
+        value = answer.get(keyword)
     except UNPARSABLE:
         return None
+    return None if isinstance(value, Sequence) else value
 
 
 def _values(answer: Dataset, keyword: str) -> tuple[str, ...]:

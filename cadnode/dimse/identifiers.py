@@ -98,7 +98,9 @@ def _inflated(file: BinaryIO) -> BytesIO:
 
 def _uid(name: str, element: object) -> str:
     value = getattr(element, "value", None)
-    raw = value if isinstance(value, bytes) else str(value or "").encode("ascii", "replace")
+    # Anything else is a sequence in the place of a text.
+    text = value.encode("ascii", "replace") if isinstance(value, str) else b""
+    raw = value if isinstance(value, bytes) else text
     raw = raw.rstrip(b"\x00 ")
     if not raw:
         raise UnreadableObject(f"the {name} is missing")

@@ -2,6 +2,20 @@
 
 from __future__ import annotations
 
+from tests.fuzz.small_objects import as_file, small_mammogram
+
+_BROKEN_SEQUENCE = b"SQ\0\0\x12\0\0\0\xfe\xff\x00\xe0\x0a\0\0\0\x08\0\x00\x01XX\x02\0ab"
+
+
+def _with(tag: bytes, rest: bytes) -> bytes:
+    """A mammogram's file in which this element has another representation and value."""
+    file = as_file(small_mammogram("1.2.840.10008.1.2.1"))
+    at = file.index(tag, 144)
+    long = file[at + 4 : at + 6] == b"SQ"
+    length = int.from_bytes(file[at + 8 : at + 12] if long else file[at + 6 : at + 8], "little")
+    return file[:at] + tag + rest + file[at + (12 if long else 8) + length :]
+
+
 INPUTS: dict[str, list[bytes]] = {
     # Specific Character Set as SS of an odd length: pydicom raises an exception of its own kind.
     "identifiers": [b"\x01\x08\x00\x05\x00SS\x03\x00abc"],
@@ -20,6 +34,13 @@ INPUTS: dict[str, list[bytes]] = {
     ],
     # A Study Instance UID as SS of an odd length.
     "find_answers": [b"\x00\x20\x00\x0d\x00SS\x03\x00abc"],
+    # Modality as a sequence with an item that cannot be parsed: to print it is to parse it.
+    "reader": [_with(b"\x08\x00\x60\x00", _BROKEN_SEQUENCE)],
+    # The same as the view, and Rows as text with two values.
+    "results": [
+        _with(b"\x54\x00\x20\x02", _BROKEN_SEQUENCE),
+        _with(b"\x28\x00\x10\x00", b"LO\x04\x00ab\\c"),
+    ],
     # A value representation that does not exist.
     "sr_reader": [
         b"\x08\x00\x16\x00UI\x1e\x001.2.840.10008.5.1.4.1.1.88.50\x00"

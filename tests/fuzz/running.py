@@ -19,6 +19,7 @@ TARGETS = (
     "codestreams",
     "decoders",
     "sr_reader",
+    "results",
     "settings",
     "annotations",
     "mini_mias",
