@@ -162,12 +162,12 @@ class DeliveryLane:
         lease: timedelta,
         clock: Callable[[], datetime],
         retry: RetryRules | None = None,
-        breaker: BreakerRules | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self.name = f"delivery to {destination}"
-        self._patience = (retry or RetryRules()).give_up_after
-        self._breaker = breaker or BreakerRules()
+        rules = retry or RetryRules()
+        self._patience = rules.give_up_after
+        self._breaker = BreakerRules.beside(rules)
         self._jitter = jitter
         self._destination = destination
         self._store = store

@@ -10,7 +10,8 @@
 | closed on trial | an association brought an answer               | closed, failures forgotten        |
 | closed on trial | no answer, 1 association                       | open, next probe after twice that |
 
-The time between probes doubles up to 60 s, with jitter. While a line is open nothing is claimed
+The time between probes doubles up to 60 s (or the longest delay between the tries of one object,
+where that is shorter), with jitter. While a line is open nothing is claimed
 for its destination, so no try is used up. What counts as no answer: no connection, a rejected or
 aborted association, a time-out, before the destination has answered for any object. A refusal of
 an object is an answer.
@@ -19,11 +20,14 @@ an object is an answer.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from cadnode.core.retry import RetryRules, SendCause, SendOutcome, backoff
+
+LONGEST_DELAY = timedelta(seconds=60)
+"""A destination that is back is noticed within this time."""
 
 
 class LineState(StrEnum):
@@ -49,7 +53,13 @@ class BreakerRules:
 
     open_after: int = 3
     """Associations in a row without an answer."""
-    delays: RetryRules = RetryRules(timedelta(seconds=1), timedelta(seconds=60))
+    delays: RetryRules = field(default_factory=lambda: RetryRules(longest_delay=LONGEST_DELAY))
+    """Between probes."""
+
+    @classmethod
+    def beside(cls, retry: RetryRules) -> BreakerRules:
+        """Probes that come no more rarely than the tries of one object."""
+        return cls(delays=replace(retry, longest_delay=min(retry.longest_delay, LONGEST_DELAY)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cadnode.core.breaker import BreakerRules, LineState
+from cadnode.core.breaker import LineState
 from cadnode.core.exam import BuiltResult, ImageState
 from cadnode.core.jobs import ExamStatus, NewImage
 from cadnode.core.retry import RetryRules
@@ -94,7 +94,7 @@ def lanes(store: SqlExamStore, spool: Spool, bench: Bench, ports: dict[str, int]
             owner="sender",
             lease=LEASE,
             clock=now,
-            breaker=BreakerRules(delays=RetryRules(timedelta(seconds=0.1), timedelta(seconds=0.5))),
+            retry=RetryRules(timedelta(seconds=0.1), timedelta(seconds=0.5)),
         )
         arguments = {"stopping": stopping, "poll_seconds": 0.25}
         thread = threading.Thread(target=run_lane, args=(lane,), kwargs=arguments)

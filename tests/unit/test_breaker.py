@@ -19,7 +19,7 @@ from cadnode.core.breaker import (
     heard,
     needs_note,
 )
-from cadnode.core.retry import SendCause, SendOutcome
+from cadnode.core.retry import RetryRules, SendCause, SendOutcome
 
 T0 = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -81,6 +81,12 @@ def test_probes_come_more_and_more_rarely_but_at_least_once_a_minute():
         assert line.probe_at is not None
         waits.append((line.probe_at - T0).total_seconds())
     assert waits == [2, 4, 8, 16, 32, 60, 60, 60, 60, 60]
+
+
+def test_a_site_that_tries_often_probes_often_and_never_more_rarely_than_every_minute():
+    often = BreakerRules.beside(RetryRules(SECOND, 5 * SECOND))
+    assert often.delays.longest_delay == 5 * SECOND
+    assert BreakerRules.beside(RetryRules()) == RULES
 
 
 def test_a_destination_that_answers_echo_but_takes_nothing_is_not_hammered():
