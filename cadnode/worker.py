@@ -39,9 +39,6 @@ DELIVERIES_AT_ONCE = 32
 """Objects sent over one association at most, so that one lease covers them."""
 
 
-PROBE_TAKES = timedelta(seconds=30)
-
-
 class Interrupted(Exception):
     """The step was stopped between two batches, because the worker stops or lost its lease."""
 
@@ -206,11 +203,15 @@ class DeliveryLane:
         self._store.release_deliveries(self._holding, now=self._clock())
 
     def _probe(self) -> bool:
-        # Longer than a probe can take: another process must not ask meanwhile.
-        hold = 2 * self._lease + PROBE_TAKES
-        if not self._store.hold_probe(self._destination, now=self._clock(), lease=hold):
+        name, lease = self._destination, self._lease
+        if not self._store.hold_probe(name, now=self._clock(), lease=lease):
             return False
-        answer = self._pipeline.probe(self._destination)
+        # Another process must not ask meanwhile, and shall ask soon when this one dies.
+        renew = Renewal(
+            lambda: self._store.renew_probe(name, now=self._clock(), lease=lease), lease
+        )
+        with renew.running():
+            answer = self._pipeline.probe(name)
         event = LineEvent.ECHOED if answer.reachable else LineEvent.SILENT
         self._note(event, answer.detail)
         return True

@@ -297,6 +297,10 @@ class ExamStore(ProofStore, CommitmentStore, Protocol):
         due after `lease`."""
         ...
 
+    def renew_probe(self, destination: str, *, now: datetime, lease: timedelta) -> None:
+        """Keep the next caller off for another `lease`, while the probe runs."""
+        ...
+
     def note_line(
         self,
         destination: str,

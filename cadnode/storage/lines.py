@@ -41,6 +41,16 @@ class Lines(StorePart):
             )
             return held.rowcount == 1
 
+    def renew_probe(self, destination: str, *, now: datetime, lease: timedelta) -> None:
+        """See ExamStore.renew_probe."""
+        states = destination_states
+        with self._database.write() as connection:
+            connection.execute(
+                update(states)
+                .where(states.c.name == destination, states.c.state == LineState.OPEN)
+                .values(probe_at=now + lease)
+            )
+
     def note_line(
         self,
         destination: str,

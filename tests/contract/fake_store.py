@@ -456,6 +456,11 @@ class FakeExamStore(FakeProofs):
         self.lines[destination] = replace(line, probe_at=now + lease)
         return True
 
+    def renew_probe(self, destination: str, *, now: datetime, lease: timedelta) -> None:
+        line = self.line(destination)
+        if line.state is LineState.OPEN:
+            self.lines[destination] = replace(line, probe_at=now + lease)
+
     def note_line(
         self,
         destination: str,

@@ -1002,6 +1002,19 @@ class TestLines:
         assert not store.hold_probe("A", now=T0 + SECOND + LEASE - TICK, lease=LEASE)
         assert store.hold_probe("A", now=T0 + SECOND + LEASE, lease=LEASE)
 
+    def test_a_probe_that_takes_long_is_held_until_a_lease_after_its_last_renewal(
+        self, store: ExamStore
+    ):
+        open_line(store)
+        assert store.hold_probe("A", now=T0 + SECOND, lease=LEASE)
+        store.renew_probe("A", now=T0 + LEASE, lease=LEASE)
+        store.renew_probe("B", now=T0 + LEASE, lease=LEASE)
+        assert not store.hold_probe("A", now=T0 + 2 * LEASE - TICK, lease=LEASE)
+        assert store.hold_probe("A", now=T0 + 2 * LEASE, lease=LEASE)
+        note(store, LineEvent.ECHOED)
+        store.renew_probe("A", now=T0 + LEASE, lease=LEASE)
+        assert store.line("A").probe_at is None
+
     def test_a_clock_that_was_put_back_does_not_hold_up_the_probe(self, store: ExamStore):
         open_line(store)
         assert store.hold_probe("A", now=T0 - timedelta(hours=1), lease=LEASE)

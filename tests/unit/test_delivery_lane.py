@@ -90,6 +90,27 @@ def test_probes_are_asked_one_at_a_time_by_any_number_of_workers(bench, monkeypa
     assert not any(lane.run_once() for lane in lanes)
 
 
+def test_a_probe_is_held_while_it_runs_and_asked_again_soon_when_its_worker_dies(
+    bench, monkeypatch
+):
+    exam(bench)
+    lane = lane_of(bench)
+    go_silent(bench, lane)
+
+    def die(_classes):
+        raise SystemExit
+
+    monkeypatch.setattr(bench.senders["pacs"], "check", die)
+    with pytest.raises(SystemExit):
+        lane.run_once()
+    monkeypatch.undo()
+    bench.senders["pacs"].trouble = None
+    assert not lane.run_once()
+    bench.wait(LEASE.total_seconds())
+    assert lane.run_once()
+    assert bench.store.line("pacs").state is LineState.CLOSED
+
+
 def test_when_the_probe_is_answered_everything_goes_out_at_once(bench):
     exam(bench)
     lane = lane_of(bench)
