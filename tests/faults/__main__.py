@@ -11,6 +11,7 @@ Exit status: 0 nothing was lost, duplicated or stuck; 1 something was.
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import json
 import signal
 import sys
@@ -28,6 +29,7 @@ from tests.faults.plan import SELECTION, Scale
 def main() -> int:
     """Run the campaign the arguments ask for."""
     arguments = _arguments()
+    faulthandler.enable()
     for number in (signal.SIGINT, signal.SIGTERM):
         # Also where a shell has it ignored: disks are unmounted and processes ended on the way out.
         signal.signal(number, _interrupted)
