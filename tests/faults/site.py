@@ -11,12 +11,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from cadnode.app import App, Store
 from cadnode.config import load_settings
@@ -314,8 +313,3 @@ def _free_port() -> int:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
         return port
-
-
-def as_dicts(rows: Sequence[sqlite3.Row]) -> list[dict[str, Any]]:
-    """Rows as plain values."""
-    return [dict(row) for row in rows]
