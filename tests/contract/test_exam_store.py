@@ -831,6 +831,25 @@ class TestChangedInput:
         store.release_exam(exam, due_at=T0 + DAY, now=T0 + SECOND)
         assert claim(store, now=T0 + SECOND).images[0].sha256 == "b"
 
+    @pytest.mark.parametrize(
+        ("reason", "state"),
+        [
+            (Reason.PATIENT_DIFFERS, ImageState.RECEIVED),
+            (Reason.PRESENTATION_PREFERRED, ImageState.RECEIVED),
+            (Reason.IMPLANT, ImageState.SET_ASIDE),
+        ],
+    )
+    def test_what_was_set_aside_for_what_another_image_was_is_judged_again(
+        self, store: ExamStore, reason: Reason, state: ImageState
+    ):
+        store.accept(new_image(1), now=T0)
+        store.accept(new_image(2), now=T0)
+        exam = claim(store)
+        store.record_image(exam, 2, state=ImageState.SET_ASIDE, reason=reason, now=T0)
+        store.release_exam(exam, due_at=T0, now=T0)
+        store.accept(new_image(1, content="b"), now=T0)
+        assert [image.state for image in claim(store).images] == [ImageState.RECEIVED, state]
+
     def test_an_exam_closed_with_bytes_that_changed_is_never_reported(self, store: ExamStore):
         store.accept(new_image(1), now=T0)
         first = close(store)
