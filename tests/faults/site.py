@@ -30,6 +30,7 @@ from tests.faults.volumes import IMAGES, Volume
 REPOSITORY = Path(__file__).resolve().parents[2]
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
+RESTART_SECONDS = 1.0
 
 _SETTINGS = """
 [node]
@@ -154,25 +155,41 @@ class Site:
         return None
 
     def start(self) -> None:
-        """`cadnode serve`; comes back when it listens."""
+        """`cadnode serve`, and again when it ends, as a service manager does, until it listens."""
+        ends = time.monotonic() + START_SECONDS
         with self.node_lock:
-            environment = {
-                **os.environ,
-                **self.clock.environment,
-                MARK: self.mark,
-                "PYTHONPATH": str(REPOSITORY),
-                "OMP_NUM_THREADS": "1",
-            }
-            with self.log.open("ab") as log:
-                self._serve = subprocess.Popen(
-                    [sys.executable, "-m", "cadnode", "serve", "--config", str(self.config)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    cwd=REPOSITORY,
-                    env=environment,
-                )
-        self._wait_until_listening()
+            self._launch()
+            while not self._listens():
+                if time.monotonic() > ends:
+                    raise RuntimeError(f"the node did not start:\n{self.log.read_text()[-4000:]}")
+                if self.ended(0.1):
+                    time.sleep(RESTART_SECONDS)
+                    self._launch()
+
+    def _launch(self) -> None:
+        environment = {
+            **os.environ,
+            **self.clock.environment,
+            MARK: self.mark,
+            "PYTHONPATH": str(REPOSITORY),
+            "OMP_NUM_THREADS": "1",
+        }
+        with self.log.open("ab") as log:
+            self._serve = subprocess.Popen(
+                [sys.executable, "-m", "cadnode", "serve", "--config", str(self.config)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=REPOSITORY,
+                env=environment,
+            )
+
+    def _listens(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1):
+                return True
+        except OSError:
+            return False
 
     def ended(self, seconds: float) -> bool:
         """Wait for `serve` to end; False when it does not within `seconds`."""
@@ -189,18 +206,6 @@ class Site:
     def serve_pid(self) -> int:
         """The process id of `serve`, running or not."""
         return self._serve.pid if self._serve else 0
-
-    def _wait_until_listening(self) -> None:
-        ends = time.monotonic() + START_SECONDS
-        while time.monotonic() < ends:
-            try:
-                with socket.create_connection(("127.0.0.1", self.port), timeout=1):
-                    return
-            except OSError:
-                time.sleep(0.1)
-            if self.ended(0):
-                raise RuntimeError(f"the node did not start:\n{self.log.read_text()[-4000:]}")
-        raise RuntimeError(f"the node did not listen:\n{self.log.read_text()[-4000:]}")
 
     def _end(self) -> None:
         if self._serve is not None and self._serve.poll() is None:
