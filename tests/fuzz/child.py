@@ -7,6 +7,7 @@ what is a bug escape, and `LONGEST`, the size of an input in bytes up to which i
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import logging
 import sys
 import warnings
@@ -42,12 +43,24 @@ INSTRUMENTED = [
 """What the fuzzer sees the branches of: ours and the libraries' parsers."""
 
 
+def _others() -> list[str]:
+    """The libraries' other modules, which atheris would instrument with their package."""
+    found = []
+    for package in ("pydicom", "pynetdicom"):
+        spec = importlib.util.find_spec(package)
+        for place in (spec and spec.submodule_search_locations) or ():
+            for path in Path(place).rglob("*.py"):
+                parts = path.relative_to(Path(place).parent).with_suffix("").parts
+                found.append(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
+    return [name for name in found if name not in INSTRUMENTED]
+
+
 def main() -> None:
     # The libraries complain of each odd value.
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
     name, corpus, options = sys.argv[1], Path(sys.argv[2]), sys.argv[3:]
-    with atheris.instrument_imports(include=INSTRUMENTED):
+    with atheris.instrument_imports(include=INSTRUMENTED, exclude=_others()):
         target = importlib.import_module(f"tests.fuzz.fuzz_{name}")
     for number, seed in enumerate(target.seeds()):
         (corpus / f"seed-{number:03}").write_bytes(seed)
