@@ -186,8 +186,8 @@ class StorageScp:
             (evt.EVT_REQUESTED, self._on_requested),
             (evt.EVT_C_ECHO, lambda _event: SUCCESS),
             (evt.EVT_C_STORE, self._store.answer),
-            (evt.EVT_CONN_CLOSE, _discard_partial),
-            (evt.EVT_ABORTED, _discard_partial),
+            (evt.EVT_CONN_CLOSE, _on_end),
+            (evt.EVT_ABORTED, _on_end),
             *(handler for service in self._services for handler in service.handlers()),
         ]
         port = Port(
@@ -197,7 +197,7 @@ class StorageScp:
             longest_pdu=settings.max_pdu,
             association_seconds=settings.association_seconds,
             network_seconds=settings.network_seconds,
-            most_threads=2 * settings.max_associations + 20,
+            most_threads=4 * settings.max_associations + 100,
             no_tls=self._no_tls,
             tls=context,
         )
@@ -303,8 +303,12 @@ def _join(threads: Sequence[threading.Thread], seconds: float) -> None:
         thread.join(max(0.0, ends - time.monotonic()))
 
 
-def _discard_partial(event: Event) -> None:
-    cast("SpoolingProvider", event.assoc.dimse).discard()
+def _on_end(event: Event) -> None:
+    association = event.assoc
+    cast("SpoolingProvider", association.dimse).discard()
+    if association.requestor.primitive is None:
+        # pynetdicom waits on for a request, though nobody is left to make one.
+        association.dul.to_user_queue.put(cast("Any", None))
 
 
 def _addresses(host: str) -> frozenset[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -199,3 +200,18 @@ def test_a_request_that_is_not_worth_decoding_is_aborted_as_an_invalid_pdu(node:
         modality.connection.sendall(pdus.pdu(pdus.ASSOCIATE_RQ, request))
 
         assert pdus.read_pdu(modality.connection)[0] == pdus.ABORT
+
+
+def test_a_connection_that_ends_without_a_request_leaves_no_thread(patient_node: Receiver) -> None:
+    def acceptors() -> int:
+        return sum("AcceptorThread" in thread.name for thread in threading.enumerate())
+
+    for _ in range(20):
+        with Modality(patient_node.port) as modality:
+            modality.connection.sendall(b"\x01")
+    assert serves(patient_node)
+
+    ends = time.monotonic() + SOON
+    while acceptors() and time.monotonic() < ends:
+        time.sleep(0.02)
+    assert acceptors() == 0
