@@ -11,7 +11,8 @@ from cadnode.inference.bundle import MANIFEST, load_bundle
 
 LONGEST = 4096
 
-_folder = Path(tempfile.mkdtemp(prefix="cadnode-fuzz-bundle-", dir="/dev/shm"))
+_temporary = tempfile.TemporaryDirectory(prefix="cadnode-fuzz-bundle-")
+_folder = Path(_temporary.name)
 
 
 def seeds() -> list[bytes]:

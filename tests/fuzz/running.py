@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -89,6 +90,8 @@ def fuzz(
             ],
             capture_output=True,
             check=False,
+            # libFuzzer ends a process without cleaning up.
+            env={**os.environ, "TMPDIR": scratch},
             cwd=Path(__file__).parents[2],
             text=True,
             errors="replace",

@@ -34,7 +34,8 @@ AE_TITLE = "CADNODE"
 MANY_STEPS = 10_000
 """Of the state machine for one input: more means that it runs in a circle."""
 
-incoming_dir = Path(tempfile.mkdtemp(prefix="cadnode-fuzz-incoming-", dir="/dev/shm"))
+_temporary = tempfile.TemporaryDirectory(prefix="cadnode-fuzz-incoming-")
+incoming_dir = Path(_temporary.name)
 
 
 def _receive(incoming: IncomingObject) -> Acceptance:
