@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from io import BytesIO
 
@@ -33,6 +34,12 @@ FAILURES_EXIST = 2
 
 MOST_ITEMS = 20_000
 """Objects of one transaction."""
+
+_ITEM = b"\xfe\xff\x00\xe0"
+"""The tag that begins an item (PS3.5 section 7.5), in little endian."""
+
+_one_at_a_time = threading.Lock()
+"""What is parsed takes a hundred times the room of its bytes, and all of the interpreter."""
 
 _UID = re.compile(rb"[0-9]+(\.[0-9]+)*")
 
@@ -83,11 +90,12 @@ def read_request(
     stream: BytesIO | None, transfer_syntax_uid: str
 ) -> tuple[str, tuple[CommitmentItem, ...]]:
     """Transaction UID and objects of an Action Information. Raises UnreadableObject."""
-    data_set = _decoded(stream, transfer_syntax_uid)
-    items = tuple(_items(data_set, "ReferencedSOPSequence"))
-    if not items:
-        raise UnreadableObject("the Referenced SOP Sequence is empty")
-    return _transaction(data_set), tuple(item for item, _ in items)
+    with _one_at_a_time:
+        data_set = _decoded(stream, transfer_syntax_uid)
+        items = tuple(item for item, _ in _items(data_set, "ReferencedSOPSequence"))
+        if not items:
+            raise UnreadableObject("the Referenced SOP Sequence is empty")
+        return _transaction(data_set), items
 
 
 def read_report(stream: BytesIO | None, transfer_syntax_uid: str) -> CommitmentReport:
@@ -95,16 +103,17 @@ def read_report(stream: BytesIO | None, transfer_syntax_uid: str) -> CommitmentR
 
     An object that stands under both headings has failed.
     """
-    data_set = _decoded(stream, transfer_syntax_uid)
-    failed: Mapping[str, int] = {
-        item.sop_instance_uid: reason for item, reason in _items(data_set, "FailedSOPSequence")
-    }
-    committed = dict.fromkeys(
-        item.sop_instance_uid for item, _ in _items(data_set, "ReferencedSOPSequence")
-    )
-    return CommitmentReport(
-        _transaction(data_set), tuple(uid for uid in committed if uid not in failed), failed
-    )
+    with _one_at_a_time:
+        data_set = _decoded(stream, transfer_syntax_uid)
+        failed: Mapping[str, int] = {
+            item.sop_instance_uid: reason for item, reason in _items(data_set, "FailedSOPSequence")
+        }
+        committed = dict.fromkeys(
+            item.sop_instance_uid for item, _ in _items(data_set, "ReferencedSOPSequence")
+        )
+        return CommitmentReport(
+            _transaction(data_set), tuple(uid for uid in committed if uid not in failed), failed
+        )
 
 
 def _reference(item: CommitmentItem) -> Dataset:
@@ -117,6 +126,9 @@ def _reference(item: CommitmentItem) -> Dataset:
 def _decoded(stream: BytesIO | None, transfer_syntax_uid: str) -> Dataset:
     if stream is None:
         raise UnreadableObject("there is no data set")
+    # Counted first: parsing ten thousands of empty items takes seconds of the whole process.
+    if stream.getvalue().count(_ITEM) > MOST_ITEMS:
+        raise UnreadableObject(f"the data set names more than {MOST_ITEMS} objects")
     syntax = UID(transfer_syntax_uid)
     try:
         data_set = decode(stream, syntax.is_implicit_VR, syntax.is_little_endian)
@@ -133,8 +145,6 @@ def _items(data_set: Dataset, keyword: str) -> Iterator[tuple[CommitmentItem, in
     sequence = data_set.get(keyword) or ()
     if not isinstance(sequence, Sequence | tuple):
         raise UnreadableObject(f"{keyword} is no sequence")
-    if len(sequence) > MOST_ITEMS:
-        raise UnreadableObject(f"{keyword} names more than {MOST_ITEMS} objects")
     for reference in sequence:
         item = CommitmentItem(
             _uid(reference, "ReferencedSOPClassUID"), _uid(reference, "ReferencedSOPInstanceUID")

@@ -32,6 +32,7 @@ from cadnode.dimse.commitment_events import (
     take_report,
 )
 from cadnode.dimse.commitment_messages import (
+    MOST_ITEMS,
     PUSH_MODEL_INSTANCE,
     REQUEST_COMMITMENT,
     commitment_context,
@@ -42,6 +43,7 @@ from cadnode.dimse.commitment_reporter import TAKEN, event_report
 log = logging.getLogger(__name__)
 
 NO_SUCH_ACTION = 0x0123
+RESOURCE_LIMITATION = 0x0213
 
 GRACE_SECONDS = 0.3
 """Who does not wait for a report on this association hangs up within this time."""
@@ -121,6 +123,9 @@ class CommitmentService:
         syntax = str(event.context.transfer_syntax)
         try:
             transaction_uid, items = read_request(asked.ActionInformation, syntax)
+            if self._objects_open(event.assoc) + len(items) > MOST_ITEMS:
+                log.warning("%s asks for more commitments, but takes no report", by)
+                return RESOURCE_LIMITATION, None
             request = self._commits.accept(
                 NewRequest(transaction_uid, by, str(event.assoc.requestor.address), items)
             )
@@ -136,6 +141,10 @@ class CommitmentService:
         turn: Any = _Turn(lambda: self._report(association, context_id, syntax, request))
         association.dimse.msg_queue.put((context_id, turn))
         return SUCCESS, None
+
+    def _objects_open(self, association: Association) -> int:
+        with self._lock:
+            return sum(len(request.items) for request in self._open.get(association, ()))
 
     def _report(
         self, association: Association, context_id: int, syntax: str, request: CommitmentRequest

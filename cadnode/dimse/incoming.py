@@ -44,7 +44,8 @@ TOO_LARGE = 0xC001
 """Of the range "cannot understand": an answer out of 0xA7xx would make the sender try for ever."""
 
 MOST_UNANSWERED = 100
-"""Requests of one association that wait for their turn; a good sender has one."""
+MOST_UNANSWERED_BYTES = LONGEST_IDENTIFIER + LONGEST_COMMAND_SET
+"""Requests of one association that wait for their turn, without objects; a good sender has one."""
 
 BREATH = 1.0
 """Seconds of one wait of a sender that is held back; the connection is seen to live in between."""
@@ -200,6 +201,7 @@ class SpoolingProvider(DIMSEServiceProvider):
         self._growing: IncomingFile | None = None
         self._whole: dict[Path, IncomingFile] = {}
         self._discarded = False
+        self._unanswered_bytes = 0
         self._quiet_since = time.monotonic()
 
     def get_msg(self, block: bool = False) -> Any:
@@ -247,7 +249,12 @@ class SpoolingProvider(DIMSEServiceProvider):
                 self.msg_queue.get_nowait()
 
     def _take_command(self, context_id: int, fragment: bytes) -> None:
-        if self.msg_queue.qsize() > MOST_UNANSWERED:
+        waiting = self.msg_queue.qsize()
+        if not waiting and self.message is None:
+            self._unanswered_bytes = 0
+        self._unanswered_bytes += len(fragment)
+        too_much = waiting > 0 and self._unanswered_bytes > MOST_UNANSWERED_BYTES
+        if too_much or waiting > MOST_UNANSWERED:
             raise ValueError("requests faster than they can be answered")
         single = P_DATA()
         single.presentation_data_value_list.append((context_id, fragment))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,9 +23,12 @@ from cadnode.dimse.commitment_messages import (
     PUSH_MODEL_INSTANCE,
     STORAGE_COMMITMENT,
     commitment_context,
+    encoded,
 )
 from cadnode.dimse.destination import Destination
 from cadnode.dimse.scu import DicomSender
+from tests.integration import pdus
+from tests.integration.modality import IMPLICIT, Modality
 from tests.integration.proof_node import QUICK, SECOND, SMALL, ProofNode, proof_node
 from tests.objects import write
 from tests.peers import free_port, orthanc
@@ -164,6 +168,30 @@ def listening(reports: Reports, port: int) -> Iterator[Destination]:
         server.shutdown()
 
 
+def action_status(modality: Modality, asked: Dataset) -> int:
+    """Ask for a commitment; the status of the answer, reports left unread."""
+    command = pdus.command(
+        (0x0003, STORAGE_COMMITMENT),
+        (0x0100, pdus.N_ACTION_RQ),
+        (0x0110, 1),
+        (0x0800, pdus.HAS_DATA_SET),
+        (0x1001, PUSH_MODEL_INSTANCE),
+        (0x1008, 1),
+    )
+    information = encoded(asked, IMPLICIT).getvalue()
+    modality.connection.sendall(
+        pdus.fragment(1, command, command=True, last=True)
+        + pdus.fragment(1, information, command=False, last=True)
+    )
+    while True:
+        kind, body = pdus.read_pdu(modality.connection)
+        assert kind == pdus.P_DATA
+        for _, control, data in pdus.fragments(body):
+            answer = pdus.command_elements(data) if control & 1 else {}
+            if answer.get(0x0100) == struct.pack("<H", pdus.N_ACTION_RSP):
+                return int(struct.unpack("<H", answer[0x0900])[0])
+
+
 class TestOnTheSameAssociation:
     def test_it_commits_to_what_it_keeps_and_says_why_not_for_the_rest(
         self, node: ProofNode, tmp_path: Path
@@ -189,6 +217,16 @@ class TestOnTheSameAssociation:
             assert ask(request([kept], "1.2.840.10008.5.1.4.1.1.7")) == 0x0000
             _, committed, failed = reports.next()
         assert (committed, failed[kept][1]) == ({}, 0x0119)
+
+    def test_who_takes_no_report_may_not_ask_on_and_on(
+        self, node: ProofNode, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr("cadnode.dimse.commitment_scp.MOST_ITEMS", 3)
+        with Modality(node.port, calling="MG1") as deaf:
+            deaf.associate([(STORAGE_COMMITMENT, IMPLICIT)])
+            answers = [action_status(deaf, request([generate_uid()] * 2)) for _ in range(2)]
+        assert answers == [0x0000, 0x0213]
+        assert len(node.requests()) == 1
 
     def test_a_purged_image_is_not_committed_any_more(self, node: ProofNode, tmp_path: Path):
         (kept,) = store(node, tmp_path, 1)

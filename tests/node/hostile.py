@@ -21,10 +21,11 @@ from pathlib import Path
 
 from tests.certificates import SiteCa
 from tests.integration import pdus
-from tests.integration.modality import FOR_PRESENTATION, IMPLICIT, Modality, image
+from tests.integration.modality import FOR_PRESENTATION, IMPLICIT, Modality, element, image
 from tests.peers import free_port, running
 
 VERIFICATION = "1.2.840.10008.1.1"
+STORAGE_COMMITMENT, PUSH_MODEL_INSTANCE = "1.2.840.10008.1.20.1", "1.2.840.10008.1.20.1.1"
 GOOD, EVIL = "GOOD", "EVIL"
 MAX_OBJECT_MB = 64
 MEMORY_LIMIT_MB = 500
@@ -277,6 +278,50 @@ def impatient_senders(attack: Attack) -> None:
     attack.again(speak)
 
 
+def impatient_committers(attack: Attack) -> None:
+    """Storage commitment asked for without waiting: for the most objects that fit, and for more
+    empty items than are parsed."""
+    command = pdus.command(
+        (0x0003, STORAGE_COMMITMENT),
+        (0x0100, pdus.N_ACTION_RQ),
+        (0x0110, 1),
+        (0x0800, pdus.HAS_DATA_SET),
+        (0x1001, PUSH_MODEL_INSTANCE),
+        (0x1008, 1),
+    )
+    objects = element(0x00081150, FOR_PRESENTATION.encode()) + element(0x00081155, b"1.2.3.8")
+    many = [_items(objects, 1_000_000), _items(b"", 1_000_000)]
+    choices = itertools.cycle(
+        pdus.fragment(1, command, command=True, last=True)
+        + b"".join(_in_pieces(element(0x00081195, b"1.2.3") + element(0x00081199, content)))
+        for content in many
+    )
+
+    def speak(modality: Modality) -> None:
+        modality.associate([(STORAGE_COMMITMENT, IMPLICIT)])
+        words = next(choices)
+        while not attack.over.is_set() and attack.send(modality, words):
+            pass
+
+    threads = [threading.Thread(target=attack.again, args=(speak,)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def _items(content: bytes, size: int) -> bytes:
+    """About `size` bytes of items."""
+    one = struct.pack("<HHI", 0xFFFE, 0xE000, len(content)) + content
+    return one * (size // len(one))
+
+
+def _in_pieces(data_set: bytes) -> Iterator[bytes]:
+    for at in range(0, len(data_set), PIECE):
+        last = at + PIECE >= len(data_set)
+        yield pdus.fragment(1, data_set[at : at + PIECE], command=False, last=last)
+
+
 ATTACKS: dict[str, Callable[[Attack], None]] = {
     "bad PDUs": bad_pdus,
     "absurd lengths": absurd_lengths,
@@ -287,6 +332,7 @@ ATTACKS: dict[str, Callable[[Attack], None]] = {
     "contexts changed after negotiation": changed_contexts,
     "never-ending objects": endless_objects,
     "requests without waiting": impatient_senders,
+    "commitments without waiting": impatient_committers,
 }
 
 
