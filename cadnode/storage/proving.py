@@ -11,6 +11,7 @@ from cadnode.core.errors import LeaseLost, NotFound, Unproved
 from cadnode.core.jobs import DeliveryStatus, ExamStatus
 from cadnode.core.proof import (
     FAILURE_REASONS,
+    OPEN_PROOFS,
     CommitmentReport,
     Proof,
     ProofDecision,
@@ -57,7 +58,9 @@ class Proving(StorePart):
         due = and_(
             deliveries.c.destination == destination,
             deliveries.c.proof_due_at <= now,
-            awaits_proof(),
+            # Only what is delivered has one. To name the status would lead SQLite to the index of
+            # all that was ever delivered there.
+            deliveries.c.proof.in_(OPEN_PROOFS),
             lease_is_over(deliveries.c.lease_owner, deliveries.c.lease_until, now),
         )
         chosen = (

@@ -97,7 +97,7 @@ images = Table(
     Column("sop_class_uid", Text, nullable=False),
     Column("series_instance_uid", Text, nullable=False, index=True),
     Column("transfer_syntax_uid", Text, nullable=False),
-    Column("path", Text, nullable=False),
+    Column("path", Text, nullable=False, index=True),
     Column("size", BigInteger, nullable=False),
     Column("sha256", Text, nullable=False),
     Column("calling_ae", Text, nullable=False),

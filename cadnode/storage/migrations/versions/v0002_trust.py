@@ -149,6 +149,8 @@ def _add_changed_input() -> None:
     op.add_column(
         "images", sa.Column("returned", sa.Boolean, nullable=False, server_default=sa.false())
     )
+    # A purge asks for each file whether another row still names it.
+    op.create_index("ix_images_path", "images", ["path"])
     op.create_table(
         "replaced_images",
         sa.Column("id", sa.Integer, nullable=False),
@@ -178,6 +180,7 @@ def _add_changed_input() -> None:
 
 def _remove_changed_input() -> None:
     op.drop_table("replaced_images")
+    op.drop_index("ix_images_path", "images")
     op.drop_column("images", "returned")
     op.drop_column("jobs", "renews")
     # The first schema has no such status; it is as finished as a cancelled one.
