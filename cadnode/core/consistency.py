@@ -294,7 +294,8 @@ def _unread_images(facts: NodeFacts) -> Iterator[Discrepancy]:
 
 def _destinations(facts: NodeFacts, destinations: Mapping[str, bool]) -> Iterator[Discrepancy]:
     for delivery in facts.deliveries:
-        if delivery.status != DeliveryStatus.PENDING or destinations.get(delivery.destination):
+        waits = delivery.status == DeliveryStatus.PENDING or delivery.awaits_proof
+        if not waits or destinations.get(delivery.destination):
             continue
         known = delivery.destination in destinations
         kind = Kind.DESTINATION_OFF if known else Kind.DESTINATION_UNKNOWN

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, func, insert, select, update
@@ -61,7 +62,7 @@ class Renewal(StorePart):
             return int(exam.id)
 
 
-def _refuse(connection: Connection, revisions: list[AnyRow]) -> None:
+def _refuse(connection: Connection, revisions: Sequence[AnyRow]) -> None:
     busy = next((row for row in revisions if row.status in ANALYSIS_LANE), None)
     if busy is not None:
         raise IllegalMove(

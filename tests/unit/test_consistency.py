@@ -148,6 +148,12 @@ def test_what_the_node_does_is_no_contradiction(node: NodeFacts):
             ),
             ("F310", "delivery 1"),
         ),
+        (
+            facts(
+                exam("delivered"), deliveries=(replace(DELIVERY, destination="old", proof="asked"),)
+            ),
+            ("F310", "delivery 1"),
+        ),
         (facts(EXAM, images=(replace(IMAGE, state="received"),)), ("F312", "1.2.9")),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
