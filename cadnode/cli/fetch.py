@@ -70,8 +70,10 @@ def fetch(
         troubles.extend(_troubles(outcome))
     if as_json:
         print_json(_as_json(table.name, plans, outcomes, troubles))
-    else:
-        _print(table.name, plans, outcomes, dry_run=dry_run)
+    elif plans:
+        _print(plans, outcomes, dry_run=dry_run)
+    elif not troubles:
+        typer.echo(f"Nothing at {table.name} matches.")
     for trouble in troubles:
         problem(trouble)
     if troubles:
@@ -205,12 +207,7 @@ def _troubles(outcome: StudyOutcome) -> list[str]:
     return lines
 
 
-def _print(
-    source: str, plans: Sequence[StudyPlan], outcomes: Sequence[StudyOutcome], *, dry_run: bool
-) -> None:
-    if not plans:
-        typer.echo(f"Nothing at {source} matches.")
-        return
+def _print(plans: Sequence[StudyPlan], outcomes: Sequence[StudyOutcome], *, dry_run: bool) -> None:
     results = {outcome.plan.study.study_instance_uid: outcome for outcome in outcomes}
     headings = ["Study Instance UID", "date", "modalities", "images", "here already"]
     rows = []

@@ -1,4 +1,4 @@
-"""What takes in the messages on an association where we query and retrieve."""
+"""What takes in the messages on an association where we retrieve."""
 
 from __future__ import annotations
 
@@ -10,36 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from pynetdicom.association import Association
-from pynetdicom.pdu_primitives import P_DATA
 
 from cadnode.dimse.incoming import SpoolingProvider
-from cadnode.dimse.transport import AskingProvider
 
 LOOK_SECONDS = 0.2
-
-MOST_BYTES = 64 << 20
-"""Of all answers on one association: about a hundred thousand studies."""
-
-
-class FindingProvider(AskingProvider):
-    """Takes in the answers to C-FIND, up to `MOST_BYTES`; beyond, `overrun` is True and the
-    association ends."""
-
-    def __init__(self, assoc: Association) -> None:
-        super().__init__(assoc)
-        self.overrun = False
-        self._taken = 0
-
-    def receive_primitive(self, primitive: P_DATA) -> None:
-        """Take in one P-DATA."""
-        self._taken += sum(len(data) for _, data in primitive.presentation_data_value_list)
-        if self._taken > MOST_BYTES:
-            self.overrun = True
-            self.dul.event_queue.put("Evt19")
-            # pynetdicom does not wake who waits for an answer when we break off ourselves.
-            self.msg_queue.put((None, None))
-            return
-        super().receive_primitive(primitive)
 
 
 class RetrievingProvider(SpoolingProvider):

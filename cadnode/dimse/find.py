@@ -15,10 +15,10 @@ from pynetdicom.dsutils import encode
 from pynetdicom.presentation import build_context
 
 from cadnode.core.errors import CadnodeError, Refused, TooManyMatches, Unreachable
-from cadnode.dimse.asking import MOST_BYTES, FindingProvider
 from cadnode.dimse.contexts import UNCOMPRESSED_TRANSFER_SYNTAXES
 from cadnode.dimse.destination import Destination, Line, Timeouts, within
 from cadnode.dimse.identifiers import UNPARSABLE
+from cadnode.dimse.transport import MOST_BYTES, AskingProvider
 
 STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 PATIENT_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.1.1"
@@ -181,10 +181,7 @@ def _find(line: Line, study_instance_uid: str, modality: str) -> list[FoundInsta
 
 
 def _open(line: Line) -> None:
-    trouble = line.open(
-        [build_context(STUDY_ROOT_FIND, list(UNCOMPRESSED_TRANSFER_SYNTAXES))],
-        provider=FindingProvider,
-    )
+    trouble = line.open([build_context(STUDY_ROOT_FIND, list(UNCOMPRESSED_TRANSFER_SYNTAXES))])
     if trouble is not None:
         raise Unreachable(f"{trouble.cause}: {trouble.detail}")
 
@@ -219,7 +216,7 @@ def _ask(line: Line, query: Dataset, limit: int) -> list[Dataset]:
 
 
 def _silence(line: Line) -> CadnodeError:
-    if cast("FindingProvider", line.association.dimse).overrun:
+    if cast("AskingProvider", line.association.dimse).overrun:
         return TooManyMatches(f"more than {MOST_BYTES >> 20} MB of answers to C-FIND")
     return Unreachable(f"C-FIND: {line.after_silence().detail}")
 

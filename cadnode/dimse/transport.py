@@ -19,6 +19,7 @@ from pynetdicom import _config, evt
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
+from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.transport import T_CONNECT, AddressInformation, AssociationSocket
 
 from cadnode.dimse.association_request import is_sound
@@ -39,6 +40,10 @@ LONGEST_FAREWELL = 1.0
 
 FAREWELL_BYTES = 4 << 20
 """What a peer may have on its way when we abort; one that goes on and on is cut earlier."""
+
+MOST_BYTES = 64 << 20
+"""Bytes of all answers on an association that we asked for, without objects: about a hundred
+thousand studies."""
 
 AWAITING_CLOSE = "Sta13"
 """PS3.8 table 9-10."""
@@ -269,7 +274,24 @@ class AskingProvider(DIMSEServiceProvider):
 
     pynetdicom pauses the association's own thread while a request waits for its answer, but by
     two flags read one after the other; on a busy machine that thread takes the answer away.
+    Beyond `MOST_BYTES` of answers `overrun` is True and the association ends.
     """
+
+    def __init__(self, assoc: Association) -> None:
+        super().__init__(assoc)
+        self.overrun = False
+        self._taken = 0
+
+    def receive_primitive(self, primitive: P_DATA) -> None:
+        """Take in one P-DATA."""
+        self._taken += sum(len(data) for _, data in primitive.presentation_data_value_list)
+        if self._taken > MOST_BYTES:
+            self.overrun = True
+            self.dul.event_queue.put("Evt19")
+            # pynetdicom does not wake who waits for an answer when we break off ourselves.
+            self.msg_queue.put((None, None))
+            return
+        super().receive_primitive(primitive)
 
     def get_msg(self, block: bool = False) -> Any:
         """The next message for a caller that waits; none for the thread that polls."""

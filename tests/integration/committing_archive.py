@@ -41,6 +41,8 @@ class CommittingArchive:
     answers: list[int | None] = field(default_factory=list)
     """The status that each report of its own was answered with."""
     seen: threading.Event = field(default_factory=threading.Event)
+    bulk: int = 0
+    """Bytes that each answer to a query has for nothing."""
     port: int = 0
 
     @property
@@ -118,6 +120,8 @@ class CommittingArchive:
     def on_find(self, event: evt.Event) -> Iterator[tuple[int, Dataset | None]]:
         asked = event.identifier
         if asked.SOPInstanceUID in self.held - self.lost:
+            if self.bulk:
+                asked.EncapsulatedDocument = bytes(self.bulk)
             yield 0xFF00, asked
 
 

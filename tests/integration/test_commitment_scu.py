@@ -14,6 +14,7 @@ from pydicom.uid import generate_uid
 from cadnode.core.jobs import ExamStatus
 from cadnode.core.proof import ProofWish
 from cadnode.core.retry import RetryRules
+from cadnode.dimse import transport
 from cadnode.dimse.admission import Peer
 from cadnode.dimse.destination import Destination
 from tests.integration.committing_archive import (
@@ -122,6 +123,14 @@ class TestWithoutCommitment:
             assert node.deliver(pacs) == 1
             assert lane.run_once()
         assert node.proofs() == ["verified"]
+
+    def test_answers_on_and_on_prove_nothing(
+        self, node: ProofNode, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr(transport, "MOST_BYTES", 1 << 20)
+        with delivered(node, 1, commits=False, bulk=2 << 20) as archive:
+            assert node.lane(archive.destination).run_once()
+            assert node.proofs() == ["wanted"]
 
     def test_an_archive_that_only_stores_proves_nothing_and_is_not_asked_again(
         self, node: ProofNode, tmp_path: Path

@@ -16,7 +16,7 @@ from pynetdicom.pdu_primitives import P_DATA
 
 from cadnode.checks import run_checks
 from cadnode.cli import main
-from cadnode.dimse import asking
+from cadnode.dimse import transport
 from cadnode.dimse.scu import Destination
 from cadnode.dimse.tls import ClientTls
 from tests.certificates import SiteCa
@@ -317,7 +317,7 @@ def test_too_many_matches_are_said_and_nothing_is_fetched(tmp_path: Path) -> Non
 def test_answers_without_end_are_not_heaped_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asking, "MOST_BYTES", 1 << 20)
+    monkeypatch.setattr(transport, "MOST_BYTES", 1 << 20)
     with beside(tmp_path, FakeArchive(exam(1), bulk=2 << 20)) as found:
         content = found.site.fetched("--study", STUDY, status=3)
 
@@ -329,7 +329,8 @@ def test_an_archive_that_refuses_the_query_is_named_with_its_answer(tmp_path: Pa
         result = found.site.fetch("--study", STUDY)
 
         assert result.exit_code == 3
-        assert "E602 C-FIND answered 0xA700" in result.output
+        assert "E602 C-FIND answered 0xA700" in result.stderr
+        assert result.stdout == ""
 
 
 def test_an_archive_that_is_down_is_named(tmp_path: Path) -> None:
