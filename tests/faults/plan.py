@@ -86,7 +86,7 @@ class Fault:
     target: str = ""
     """The archive it happens at."""
     exam: int = 0
-    """The exam of the round it happens to, or that is watched for the moment."""
+    """The exam of the round whose first image is sent in part, or many times."""
     point: str = ""
     seconds: float = 0.0
     """How long it lasts."""

@@ -94,14 +94,11 @@ class RoundRunner:
         self._troubles: list[str] = []
         self._unsent = 0
         self._lock = threading.Lock()
+        self._studies = {e.number: study_uid(plan.seed, plan.number, e.number) for e in plan.exams}
         self._scene = Scene(
             site,
             ledger,
-            {e.number: study_uid(plan.seed, plan.number, e.number) for e in plan.exams},
-            {
-                e.number: make_images(study_uid(plan.seed, plan.number, e.number), e)
-                for e in plan.exams
-            },
+            {e.number: make_images(self._studies[e.number], e) for e in plan.exams},
         )
 
     def run(self) -> Outcome:
@@ -170,7 +167,7 @@ class RoundRunner:
                 self._troubles.append(f"exam {exam.number} was not taken in {SEND_SECONDS:.0f} s")
 
     def _wait_until_reported(self, exam: ExamPlan, ends: float) -> None:
-        study = self._scene.studies[exam.number]
+        study = self._studies[exam.number]
         while time.monotonic() < min(ends, self._begun + 60):
             rows = self._site.rows("select status from jobs where study_instance_uid = ?", study)
             if any(row["status"] in REPORTED for row in rows):
@@ -239,7 +236,7 @@ class RoundRunner:
         return True
 
     def _is_ours(self, exam: ExamRow) -> bool:
-        return exam.study_instance_uid in self._scene.studies.values()
+        return exam.study_instance_uid in self._studies.values()
 
 
 def _missed(fault: Fault) -> Injected:
