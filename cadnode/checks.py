@@ -123,11 +123,13 @@ def waiting_nowhere(app: App) -> Iterator[Check]:
         # `database` has said what is wrong.
         return
     for record in records:
-        if record.waiting and record.name not in enabled:
+        if (record.waiting or record.unproved) and record.name not in enabled:
+            proofs = f", {record.unproved} for its proof" if record.unproved else ""
             yield Check(
                 f"destination {record.name}",
                 None,
-                f"{record.waiting} result objects wait for it, but the settings do not enable it: "
+                f"{record.waiting} result objects wait for it{proofs}, "
+                "but the settings do not enable it: "
                 f'enable it, or cadnode destinations drop {record.name} --why "..."',
             )
 

@@ -52,7 +52,17 @@ def list_destinations(as_json: JsonOption = False, config: ConfigOption = None) 
         typer.echo("There is no destination: [[destinations]] is empty.")
         return
     print_table(
-        ["NAME", "SETTING", "LINE", "SINCE", "WAITING", "OLDEST", "FAILED", "LAST ERROR"],
+        [
+            "NAME",
+            "SETTING",
+            "LINE",
+            "SINCE",
+            "WAITING",
+            "OLDEST",
+            "FAILED",
+            "UNPROVED",
+            "LAST ERROR",
+        ],
         (
             [
                 record.name,
@@ -62,6 +72,7 @@ def list_destinations(as_json: JsonOption = False, config: ConfigOption = None) 
                 record.waiting,
                 local(record.oldest) if record.oldest else "",
                 record.failed,
+                record.unproved,
                 record.last_error,
             ]
             for record in records

@@ -12,6 +12,7 @@ from cadnode.core.breaker import LineState, LineStatus
 from cadnode.core.jobs import DeliveryStatus
 from cadnode.storage.database import Database
 from cadnode.storage.lines import line_of
+from cadnode.storage.proofs import awaits_proof
 from cadnode.storage.tables import deliveries, destination_states, results
 
 
@@ -31,6 +32,8 @@ class DestinationRecord:
     """When the oldest of them was made."""
     failed: int
     """Result objects that could not be sent there; a person decides."""
+    unproved: int
+    """Result objects stored there that it has still to prove it holds."""
     last_error: str
 
 
@@ -41,7 +44,7 @@ class LineRecords:
         self._database = database
 
     def destinations(self, names: Sequence[str]) -> Sequence[DestinationRecord]:
-        """`names`, then every other destination for which something waits or failed."""
+        """`names`, then every other destination for which something waits, failed or is to be proved."""
         counts = (
             select(
                 deliveries.c.destination,
@@ -54,6 +57,12 @@ class LineRecords:
             .group_by(deliveries.c.destination, deliveries.c.status)
             .order_by(deliveries.c.destination)
         )
+        open_proofs = (
+            select(deliveries.c.destination, func.count().label("objects"))
+            .where(awaits_proof())
+            .group_by(deliveries.c.destination)
+            .order_by(deliveries.c.destination)
+        )
         with self._database.read() as connection:
             lines = {
                 row.name: line_of(row) for row in connection.execute(select(destination_states))
@@ -62,7 +71,8 @@ class LineRecords:
                 (row.destination, row.status): (row.objects, row.oldest)
                 for row in connection.execute(counts)
             }
-        known = dict.fromkeys([*names, *(name for name, _ in found)])
+            unproved = {row.destination: row.objects for row in connection.execute(open_proofs)}
+        known = dict.fromkeys([*names, *(name for name, _ in found), *unproved])
         records = []
         for name in known:
             line = lines.get(name, LineStatus())
@@ -76,6 +86,7 @@ class LineRecords:
                     waiting=waiting,
                     oldest=oldest,
                     failed=found.get((name, DeliveryStatus.FAILED), (0, None))[0],
+                    unproved=unproved.get(name, 0),
                     last_error=line.error,
                 )
             )

@@ -110,7 +110,7 @@ class Persons(StorePart):
                 update(deliveries)
                 .where(
                     deliveries.c.job_id == exam_id,
-                    deliveries.c.status == DeliveryStatus.PENDING,
+                    deliveries.c.status.in_((DeliveryStatus.PENDING, DeliveryStatus.FAILED)),
                 )
                 .values(status=DeliveryStatus.CANCELLED, lease_owner=None, lease_until=None)
             )

@@ -630,7 +630,7 @@ class FakeExamStore(FakeProofs):
         self._set_status(job, ExamStatus.CANCELLED, now, None, by)
         job.tries, job.due_at, job.problem = tries, due_at, problem
         for d in self._deliveries(job):
-            if d.status is DeliveryStatus.PENDING:
+            if d.status in (DeliveryStatus.PENDING, DeliveryStatus.FAILED):
                 d.status, d.owner, d.until = DeliveryStatus.CANCELLED, None, None
 
     def purgeable(self, *, finished_before: datetime, limit: int) -> Sequence[Purgeable]:

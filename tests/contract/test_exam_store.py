@@ -1214,6 +1214,17 @@ class TestPersons:
             store.release_exam(analyzed, due_at=T0, now=T0)
         assert store.claim_exam("w1", now=T0 + DAY, lease=LEASE) is None
 
+    def test_what_could_not_be_sent_waits_for_nobody_once_its_exam_is_cancelled(
+        self, store: ExamStore
+    ):
+        store.accept(new_image(), now=T0)
+        report(store, "A")
+        delivery = take(store)
+        store.record_delivery(delivery, sent(delivery, 0xC000), GONE, now=T0)
+        store.cancel(1, why="given up", by="anna", now=T0)
+        assert delivery_statuses(store) == ["cancelled"]
+        assert store.drop_destination("A", why="replaced", by="anna", now=T0) == 0
+
     def test_a_failed_exam_can_be_cancelled_and_a_finished_one_cannot(self, store: ExamStore):
         store.accept(new_image(1, "1.1"), now=T0)
         store.move_exam(claim(store), ExamStatus.FAILED, text="No.", now=T0)

@@ -17,6 +17,7 @@ from cadnode.core.breaker import BreakerRules, LineEvent
 from cadnode.core.errors import CadnodeError, ConfigError, IllegalMove, NotFound
 from cadnode.core.exam import ImageState
 from cadnode.core.jobs import ExamStatus, NewImage, Problem, StoredResult
+from cadnode.core.retry import Decision, SendCause, SendOutcome, Verdict
 from cadnode.core.uids import derive_uid
 from cadnode.dimse.archive import Archive
 from tests.objects import mammogram, write
@@ -280,3 +281,21 @@ def test_what_waits_for_a_destination_that_is_gone_is_said_and_can_be_dropped(co
     assert not list(waiting_nowhere(App(load_settings(config, {}))))
     (exam,) = json.loads(run(config, "jobs", "list", "--json").output)
     assert exam["status"] == "cancelled"
+
+
+def test_a_proof_that_waits_for_a_destination_that_is_gone_is_said_and_can_be_dropped(
+    config, store
+):
+    reported(store, "old")
+    lease = timedelta(minutes=1)
+    (delivery,) = store.exams.claim_deliveries("old", "w", now=NOW, lease=lease, limit=9)
+    stored = SendOutcome(delivery.result.sop_instance_uid, SendCause.ANSWERED, 0)
+    done = Decision(Verdict.DONE, None, "the destination answered 0x0000")
+    store.exams.record_delivery(delivery, stored, done, proof_due_at=NOW, now=NOW)
+    (old,) = json.loads(run(config, "destinations", "list", "--json").output)
+    assert (old["name"], old["waiting"], old["unproved"]) == ("old", 0, 1)
+    (said,) = waiting_nowhere(App(load_settings(config, {})))
+    assert "1 for its proof" in said.detail
+    assert "F310" in run(config, "fsck").output
+    run(config, "destinations", "drop", "old", "--why", "replaced")
+    assert not list(waiting_nowhere(App(load_settings(config, {}))))
