@@ -18,6 +18,7 @@ from pynetdicom.events import Event
 
 from cadnode.core.errors import CadnodeError, SpoolFull, UnreadableObject
 from cadnode.core.jobs import Acceptance
+from cadnode.dimse.contexts import RECEIVED_SOP_CLASSES
 from cadnode.dimse.identifiers import Identifiers, read_identifiers
 from cadnode.dimse.incoming import OUT_OF_RESOURCES, IncomingFile, SpoolingProvider
 
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 SUCCESS = 0x0000
 PROCESSING_FAILURE = 0x0110
 DUPLICATE_INSTANCE = 0x0111
+SOP_CLASS_NOT_SUPPORTED = 0x0122
 DOES_NOT_MATCH = 0xA900
 CANNOT_UNDERSTAND = 0xC000
 
@@ -99,6 +101,9 @@ class StoreAnswers:
             found = read_identifiers(incoming.path, incoming.data_set_offset, syntax)
             if mismatch := _mismatch(event, found):
                 return DOES_NOT_MATCH, mismatch
+            if found.sop_class_uid not in RECEIVED_SOP_CLASSES:
+                # Nobody has agreed on it: it came over the context of another one.
+                return SOP_CLASS_NOT_SUPPORTED, "this SOP class is not taken"
             acceptance = self._receive(
                 IncomingObject(
                     path=incoming.path,

@@ -215,3 +215,17 @@ def test_a_connection_that_ends_without_a_request_leaves_no_thread(patient_node:
     while acceptors() and time.monotonic() < ends:
         time.sleep(0.02)
     assert acceptors() == 0
+
+
+def test_a_class_that_was_not_agreed_on_is_not_taken_over_the_context_of_another(
+    tmp_path: Path,
+) -> None:
+    ct = "1.2.840.10008.5.1.4.1.1.2"
+    with receiver(tmp_path) as node, Modality(node.port) as modality:
+        modality.associate()
+
+        status, _ = modality.store("1.2.3.9", image("1.2.3.9", sop_class_uid=ct), sop_class_uid=ct)
+
+        assert status == 0x0122
+        assert node.kept() == {}
+        assert modality.store("1.2.3.10")[0] == 0x0000
