@@ -223,10 +223,11 @@ def before_asking(
     if proof.state is ProofState.REFUSED:
         return after_refusal(proof, now=now, jitter=jitter, rules=rules)
     waited = now - proof.delivered_at
-    if waited >= 2 * rules.give_up_after:
+    if waited >= 2 * rules.give_up_after and proof.tries > rules.looks:
         # Every look should have ended in a decision by now; none did.
         return ProofDecision(ProofVerdict.FAIL, proof.text or "no question came to an end")
-    overdue = waited >= rules.give_up_after
+    # A node that was switched off meanwhile has not heard the report: it asks once more.
+    overdue = waited >= rules.give_up_after and proof.asks >= rules.asks_before_find
     if proof.state is ProofState.ASKED and overdue and not (finds and wish is ProofWish.AUTO):
         text = "the destination never reported on its commitment"
         fails = wish is ProofWish.REQUIRE

@@ -127,10 +127,18 @@ class TestBeforeAsking:
     def test_nothing_is_asked_for_ever(self):
         for state in OPEN_PROOFS:
             for wish in (ProofWish.AUTO, ProofWish.REQUIRE):
-                proof = replace(PROOF, state=state, failures=9)
+                proof = replace(PROOF, state=state, failures=9, tries=99)
                 decision = before(proof, wish, now=T0 + 2 * RULES.give_up_after)
                 assert decision is not None
                 assert decision.verdict is ProofVerdict.FAIL
+
+    def test_a_node_that_was_switched_off_for_a_week_asks_before_it_gives_up(self):
+        back = T0 + timedelta(days=7)
+        asked_once = replace(PROOF, state=ProofState.ASKED, asks=1, tries=2)
+        for proof in (PROOF, asked_once):
+            for finds in (True, False):
+                assert before(proof, ProofWish.AUTO, finds=finds, now=back) is None
+            assert before(proof, ProofWish.REQUIRE, now=back) is None
 
 
 class TestAsking:
