@@ -7,6 +7,7 @@ import resource
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -136,11 +137,11 @@ def work(app: App) -> None:
     log.info("working", lanes=[lane.name for lane in lanes], owner=owner)
     stopping.wait()
     scheduler.shutdown(wait=False)
-    deadline = utc_now() + timedelta(seconds=STOP_SECONDS - 1)
+    deadline = time.monotonic() + STOP_SECONDS - 1
     for thread in threads:
-        thread.join(max(0.0, (deadline - utc_now()).total_seconds()))
+        thread.join(max(0.0, deadline - time.monotonic()))
     app.audit.record(ApplicationStopped("work", os.getpid()))
-    app.audit.close(max(0.5, (deadline - utc_now()).total_seconds()))
+    app.audit.close(max(0.5, deadline - time.monotonic()))
     unfinished = [thread.name for thread in threads if thread.is_alive()]
     if unfinished:
         # Loading the model or a peer that hangs cannot be interrupted; the leases run out.

@@ -11,7 +11,7 @@ import typer
 from cadnode.app import utc_now
 from cadnode.cli.output import ConfigOption, JsonOption, app_for, print_json
 from cadnode.storage.database import upgrade as upgrade_schema
-from cadnode.storage.schema import Backup, back_up, backup_name, schema_state
+from cadnode.storage.schema import Backup, back_up, backup_name, check_downgrade, schema_state
 from cadnode.storage.schema import downgrade as downgrade_schema
 
 db = typer.Typer(help="The job database: copies of it, and its schema.", no_args_is_help=True)
@@ -73,6 +73,7 @@ def downgrade(
     if not yes:
         raise typer.BadParameter("what the newer schema has added is lost; say --yes to go on")
     url = app_for(config).settings.database_url
+    check_downgrade(url, revision, now=utc_now())
     if copy:
         _print_backup(back_up(url, backup_name(url, now=utc_now())))
     downgrade_schema(url, revision, now=utc_now())

@@ -66,7 +66,7 @@ class Database:
             has = f"has schema version {found}" if found else "has no tables yet"
             raise DatabaseUnavailable(
                 f"the database {self.name} {has}, this program needs version {wanted}: "
-                f"upgrade the {'program' if _is_newer(found) else 'database'}"
+                f"upgrade the {'program' if _is_newer(found) else 'database (cadnode db upgrade)'}"
             )
 
     def close(self) -> None:

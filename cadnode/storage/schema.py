@@ -74,25 +74,27 @@ def schema_state(url: str, *, now: datetime) -> SchemaState:
     )
 
 
-def downgrade(url: str, version: str, *, now: datetime) -> None:
-    """Take the database back to an older version, in one transaction.
-
-    Raises DatabaseUnavailable for a version that is not an older one, and while a process works on
-    it: it would find its tables changed under its hands.
-    """
+def check_downgrade(url: str, version: str, *, now: datetime) -> None:
+    """Raise DatabaseUnavailable for a version that is not an older one, and while a process works
+    on the database: it would find its tables changed under its hands."""
     state = schema_state(url, now=now)
     versions = known_versions()
     older = versions[: versions.index(state.version)] if state.version in versions else []
     if version not in older:
         raise DatabaseUnavailable(
             f"the database {state.database} has schema version {state.version}; it can go back to"
-            f" {', '.join(older) or 'none'}, not to {version}"
+            f" {', '.join(older) or 'no older one'}, not to {version}"
         )
     if state.leases:
         raise DatabaseUnavailable(
             f"a process is working on the database {state.database} ({state.leases} leases): stop"
             " `cadnode serve` first, and wait for the end of its leases"
         )
+
+
+def downgrade(url: str, version: str, *, now: datetime) -> None:
+    """Take the database back to an older version, in one transaction. Raises as `check_downgrade`."""
+    check_downgrade(url, version, now=now)
     database = Database(url)
     try:
         with database.write() as connection:

@@ -317,3 +317,5 @@ class TestCommands:
         (copy,) = tmp_path.glob("cadnode.db.*.backup")
         assert schema_version(f"sqlite:///{copy}") == wanted_version()
         assert schema_version(f"sqlite:///{file}") == "0001"
+        refused = self.run(config, "downgrade", "0001", "--yes")
+        assert (refused.exit_code, list(tmp_path.glob("cadnode.db.*.backup"))) == (1, [copy])
