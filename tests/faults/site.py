@@ -289,6 +289,8 @@ class Site:
                     volume.unmount()
                 for volume in self.volumes.values():
                     volume.mount()
+                    # That it had been given back was not synced either.
+                    volume.drain()
             self.start()
 
     def _make_volumes(self, stack: ExitStack) -> None:
