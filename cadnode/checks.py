@@ -44,20 +44,26 @@ def run_checks(app: App) -> Iterator[Check]:
     yield _database(app)
     yield _disk(app)
     yield _model(app)
-    if not settings.destinations:
-        yield Check("destinations", None, "[[destinations]] is empty: results stay on this disk")
-    for destination in settings.destinations:
-        if destination.enabled:
-            yield _destination(app, destination.name)
-            if destination.tls:
-                yield from _their_certificate(app, destination)
-        else:
-            yield Check(f"destination {destination.name}", None, "not enabled")
-    for source in settings.sources:
-        yield _source(app, source)
+    yield from _others(app)
     yield from waiting_nowhere(app)
     if settings.audit.host:
         yield _audit(app)
+
+
+def _others(app: App) -> Iterator[Check]:
+    settings = app.settings
+    if not settings.destinations:
+        yield Check("destinations", None, "[[destinations]] is empty: results stay on this disk")
+    for destination in settings.destinations:
+        title = f"destination {destination.name}"
+        if destination.enabled:
+            yield _destination(app, destination.name)
+            yield from _their_certificate(app, title, destination)
+        else:
+            yield Check(title, None, "not enabled")
+    for source in settings.sources:
+        yield _source(app, source)
+        yield from _their_certificate(app, f"source {source.name}", source)
 
 
 def _certificate(app: App) -> Iterator[Check]:
@@ -160,13 +166,15 @@ def _model(app: App) -> Check:
     )
 
 
-def _their_certificate(app: App, destination: DestinationTable) -> Iterator[Check]:
+def _their_certificate(
+    app: App, title: str, table: DestinationTable | SourceTable
+) -> Iterator[Check]:
     from cadnode.dimse.tls_check import shown_by
     from cadnode.network import destination_of
 
-    expires = shown_by(destination_of(app.settings, destination))
+    expires = shown_by(destination_of(app.settings, table))
     if expires is not None:
-        yield _expiry(f"destination {destination.name} tls", "its certificate", expires)
+        yield _expiry(f"{title} tls", "its certificate", expires)
 
 
 def _source(app: App, source: SourceTable) -> Check:
@@ -220,15 +228,19 @@ def _destination(app: App, name: str) -> Check:
         destination.commitment,
         commits=answer.accepted.get(STORAGE_COMMITMENT, False),
         finds=answer.accepted.get(STUDY_ROOT_FIND, False),
+        reported=app.settings.tls.listen if destination.tls else app.settings.node.plain,
     )
     return Check(title, well, f"answers and accepts {', '.join(wanted)}; {proves}")
 
 
-def _proof(wish: str, *, commits: bool, finds: bool) -> tuple[bool | None, str]:
+def _proof(wish: str, *, commits: bool, finds: bool, reported: bool) -> tuple[bool | None, str]:
     """How a destination proves what it holds, and whether that is what the site wants."""
     offers = "commits" if commits else "does not offer storage commitment"
     if wish == "off":
         return True, f"{offers}, is not asked to (commitment = off)"
+    if commits and not reported:
+        which = "[tls] listen and [node] plain"
+        return None, f"{offers}, but we do not listen where its report would come: {which}"
     if wish == "require" or commits:
         return commits, f"{offers} (its report has to reach our port)" if commits else offers
     if finds:

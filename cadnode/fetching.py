@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import structlog
@@ -44,6 +44,9 @@ FOLDER = "fetch"
 LEFT_BEHIND = timedelta(days=1)
 
 LONGEST_QUERY_SECONDS = 120.0
+
+_ONE_RETRIEVE = 0
+"""The association of all images of one retrieve: one audit message, however many there were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +151,14 @@ class Fetcher:
         before = self._records.known(wanted, purged=False)
         exact = self._source.retrieve == "get"
         if exact:
-            reasons = self._retriever.get(
-                uid, plan.series, plan.sop_class_uids, self._keeping(), progress
-            )
+            watch = AssociationWatch(self._app.audit, self._app.party)
+            watch.begin(_ONE_RETRIEVE)
+            try:
+                reasons = self._retriever.get(
+                    uid, plan.series, plan.sop_class_uids, self._keeping(watch), progress
+                )
+            finally:
+                watch.end(_ONE_RETRIEVE)
         else:
             reasons = self._retriever.move(uid, plan.series, progress)
         kept = self._records.known(wanted, purged=False)
@@ -164,7 +172,7 @@ class Fetcher:
             self._records.note(uid, self._source.name, len(kept - before), now=utc_now())
         return StudyOutcome(plan, len(wanted) - len(failed), failed)
 
-    def _keeping(self) -> Keeping:
+    def _keeping(self, watch: AssociationWatch) -> Keeping:
         folder = self._spool.incoming_dir / FOLDER
         folder.mkdir(mode=0o700, exist_ok=True)
         # What a killed process left; another one may be fetching just now.
@@ -172,10 +180,14 @@ class Fetcher:
             with contextlib.suppress(FileNotFoundError):
                 if path.stat().st_mtime < (utc_now() - LEFT_BEHIND).timestamp():
                     path.unlink()
-        watch = AssociationWatch(self._app.audit, self._app.party)
         return Keeping(
             folder,
-            lambda incoming: keep(incoming, self._spool, self._store.exams, watch),
+            lambda incoming: keep(
+                replace(incoming, association=_ONE_RETRIEVE),
+                self._spool,
+                self._store.exams,
+                watch,
+            ),
             self._spool.has_room,
         )
 

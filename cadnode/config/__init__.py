@@ -104,6 +104,12 @@ class Settings(BaseSettings):
                         f"{kind}: {entry.name!r} has tls = true, which needs certificate, key and"
                         " ca in [tls]"
                     )
+        for source in self.sources:
+            if source.tls and source.retrieve == "move" and not self.tls.listen:
+                raise ValueError(
+                    f"sources: {source.name!r} has tls = true and sends to our port, which needs"
+                    " listen = true in [tls]"
+                )
         for peer in self.peers:
             if peer.tls and not self.tls.listen:
                 raise ValueError(

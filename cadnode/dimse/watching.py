@@ -87,16 +87,24 @@ class AssociationWatch:
         if over:
             self._report(of_study)
 
-    def _on_open(self, event: Event) -> None:
+    def begin(self, association: int) -> None:
+        """From now on what comes on it is put together."""
         with self._lock:
-            self._open[id(event.assoc)] = {}
+            self._open[association] = {}
 
-    def _on_close(self, event: Event) -> None:
+    def end(self, association: int) -> None:
+        """It is over: report what came."""
         with self._lock:
-            studies = self._open.pop(id(event.assoc), {})
-            self._aborted.discard(id(event.assoc))
+            studies = self._open.pop(association, {})
+            self._aborted.discard(association)
         for of_study in studies.values():
             self._report(of_study)
+
+    def _on_open(self, event: Event) -> None:
+        self.begin(id(event.assoc))
+
+    def _on_close(self, event: Event) -> None:
+        self.end(id(event.assoc))
 
     def _on_answer(self, event: Event) -> None:
         answer = cast("Any", event).primitive

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 import tracemalloc
 from collections.abc import Iterator
@@ -16,9 +17,12 @@ from pynetdicom.pdu_primitives import P_DATA
 
 from cadnode.checks import run_checks
 from cadnode.cli import main
+from cadnode.core.audit import InstancesTransferred, Queried
 from cadnode.dimse import transport
+from cadnode.dimse.find import StudyQuery
 from cadnode.dimse.scu import Destination
 from cadnode.dimse.tls import ClientTls
+from cadnode.fetching import Fetcher
 from tests.certificates import SiteCa
 from tests.integration import archives, pdus
 from tests.integration.archives import ARCHIVES, fill
@@ -32,6 +36,7 @@ from tests.integration.fetching_node import (
     site,
 )
 from tests.integration.modality import Modality
+from tests.integration.test_audit_watch import Recorder
 from tests.objects import four_views, mammogram, secondary_capture
 from tests.peers import free_port, orthanc
 
@@ -164,6 +169,21 @@ def test_what_came_before_a_failure_is_kept_and_the_rest_is_named(
         assert set(found.site.kept()) == {str(images[0].SOPInstanceUID)}
 
 
+def test_an_exam_that_was_fetched_is_one_audit_message(tmp_path: Path) -> None:
+    with beside(tmp_path, FakeArchive(exam(3))) as found:
+        app, trail = found.site.app, Recorder()
+        app.audit = trail
+        source = app.settings.source("archive")
+        fetcher = Fetcher(app, source, found.site.store, app.spool(), threading.Event())
+        (study,) = fetcher.find(StudyQuery(study_instance_uid=STUDY), 10)
+        fetcher.fetch(fetcher.plan(study, "MG"), lambda _done, _failed: None)
+
+    queried, transferred = trail.events
+    assert isinstance(queried, Queried)
+    assert isinstance(transferred, InstancesTransferred)
+    assert len(transferred.instances) == 3
+
+
 def test_what_failed_is_all_that_the_next_fetch_asks_for(tmp_path: Path) -> None:
     archive = FakeArchive(exam(), before_image=lambda _event, number: CANCEL if number else None)
     with beside(tmp_path, archive) as found:
@@ -206,11 +226,14 @@ def test_an_archive_that_breaks_off_leaves_what_is_kept(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("retrieve", ["get", "move"])
 def test_an_archive_that_breaks_the_rules_is_left_at_once(tmp_path: Path, retrieve: str) -> None:
-    def babble(event: Event, number: int) -> None:
-        if number == 1:
-            message = P_DATA()
-            message.presentation_data_value_list.append((97, b"\x03no command set"))
-            event.assoc.dul.send_pdu(message)
+    def babble(event: Event, number: int) -> int | None:
+        if number == 0:
+            return None
+        message = P_DATA()
+        message.presentation_data_value_list.append((97, b"\x03no command set"))
+        event.assoc.dul.send_pdu(message)
+        # Else C-MOVE goes on, and all of it may have come before we look.
+        return UNABLE
 
     with beside(tmp_path, FakeArchive(exam(), before_image=babble), retrieve) as found:
         begun = time.monotonic()

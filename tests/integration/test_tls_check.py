@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pynetdicom import AE
 
-from cadnode.app import App
+from cadnode.app import RESULT_CLASSES, App
 from cadnode.checks import Check, run_checks
 from cadnode.config import load_settings
 from cadnode.core.audit import AuditEvent, NodeRefused, NoTrail
 from cadnode.core.errors import ConfigError
-from cadnode.dimse.tls import ListenTls, TlsFiles
+from cadnode.dimse.commitment_messages import STORAGE_COMMITMENT
+from cadnode.dimse.contexts import VERIFICATION
+from cadnode.dimse.tls import ListenTls, TlsFiles, server_context
 from cadnode.network import scp_settings
 from tests.certificates import SiteCa
 from tests.integration.modality import Modality
@@ -91,12 +94,47 @@ def test_a_destination_is_reached_over_tls_and_its_certificate_looked_at(
     assert "Hostname mismatch" in wrong["destination pacs"].detail
 
 
+@pytest.mark.parametrize(("listen", "well"), [("true", True), ("false", None)])
+def test_a_commitment_over_tls_needs_a_tls_port_of_ours(
+    listen: str, well: bool | None, ca: SiteCa, tmp_path: Path
+) -> None:
+    files = ca.issue("node")
+    ae = AE("CADNODE")
+    for uid in (STORAGE_COMMITMENT, VERIFICATION, *RESULT_CLASSES.values()):
+        ae.add_supported_context(uid)
+    context = server_context(files)
+    server = ae.start_server(("127.0.0.1", 0), block=False, ssl_context=context)
+    assert server is not None
+    try:
+        more = destination(server.server_address[1])
+        found = checks(settings_file(tmp_path, files, more, listen))["destination pacs"]
+    finally:
+        server.shutdown()
+
+    assert found.well is well
+    assert ("we do not listen" in found.detail) is (well is None)
+
+
+def test_the_certificate_of_a_source_is_looked_at(ca: SiteCa, tmp_path: Path) -> None:
+    with receiver(tmp_path, tls=ListenTls(0, ca.issue("archive", days=10))) as archive:
+        port = archive.scp.tls_port or 0
+        source = destination(port).replace("destinations", "sources")
+        found = checks(settings_file(tmp_path, ca.issue("node"), source))
+
+    assert "expires in 9 days" in found["source pacs tls"].detail
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
         ("[tls]\nlisten = true", "tls: listen = true needs certificate, key and ca"),
         ("[node]\nplain = false", "node.plain = false needs listen = true"),
         (destination(104), "'pacs' has tls = true"),
+        (
+            '[[sources]]\nname = "old"\nae_title = "OLD"\nhost = "h"\nport = 104\ntls = true\n'
+            'retrieve = "move"\n[tls]\ncertificate = "c"\nkey = "k"\nca = "a"',
+            "'old' has tls = true and sends to our port",
+        ),
         (
             '[[peers]]\nname = "a"\nae_title = "A"\ntls = true',
             "'a' has tls = true, which needs lis",
