@@ -100,7 +100,10 @@ def retry(
             exam_ids = [exam.id for exam in failed if exam.error_code == code]
         for exam_id in exam_ids or ():
             status = store.exams.retry(exam_id, by=getpass.getuser(), now=utc_now())
-            typer.echo(f"Exam {exam_id} is {status} again.")
+            if status is ExamStatus.DELIVERED:
+                typer.echo(f"Exam {exam_id}: the proofs still missing are asked for at once.")
+            else:
+                typer.echo(f"Exam {exam_id} is {status} again.")
     if not exam_ids:
         typer.echo(f"No exam has failed with {code}.")
 
@@ -111,10 +114,14 @@ def cancel(
     why: Annotated[str, typer.Option(help="The reason; kept with the exam.")],
     config: ConfigOption = None,
 ) -> None:
-    """Give an exam up for good; nothing more is sent for it."""
+    """Give an exam up for good, or the proofs that a delivered one waits for."""
     with _store(config) as store:
         store.exams.cancel(exam_id, why=why, by=getpass.getuser(), now=utc_now())
-    typer.echo(f"Exam {exam_id} is cancelled.")
+        after = store.records.exam_detail(exam_id).exam.status
+    if after is ExamStatus.DELIVERED:
+        typer.echo(f"Exam {exam_id} stays delivered; the proofs still missing are given up.")
+    else:
+        typer.echo(f"Exam {exam_id} is {after}.")
 
 
 @jobs.command()
@@ -179,7 +186,8 @@ def _since(store: Store, since: datetime | None) -> list[int]:
 
 
 def _named(store: Store, which: Sequence[str]) -> list[int]:
-    newest = _newest(store)
+    numbers_only = all(name.isdecimal() for name in which)
+    newest = {} if numbers_only else _newest(store)
     unknown = [name for name in which if not name.isdecimal() and name not in newest]
     if unknown:
         raise NotFound(f"study {unknown[0]} is not known here")

@@ -35,6 +35,8 @@ _PURGEABLE = (
     ExamStatus.SUPERSEDED,
 )
 
+_WITHOUT_RESULT = (ExamStatus.CANCELLED, ExamStatus.SKIPPED, ExamStatus.PURGED)
+
 
 class Persons(StorePart):
     """The part of the exam store for what a person decides, and for housekeeping."""
@@ -42,9 +44,10 @@ class Persons(StorePart):
     def retry(self, exam_id: int, *, by: str, now: datetime) -> ExamStatus:
         """See ExamStore.retry.
 
-        Raises IllegalMove when the exam is neither failed nor reported, or failed before it was reported and a
-        newer revision has taken its images over. Images start again only when the exam goes back
-        to `receiving`: a report that is written keeps what it says about them.
+        Raises IllegalMove when the exam is neither failed nor reported nor waits for a proof, or
+        failed before it was reported and a newer revision has taken its images over. Images start
+        again only when the exam goes back to `receiving`: a report that is written keeps what it
+        says about them.
         """
         with self._database.write() as connection:
             job = job_row(connection, exam_id)
@@ -198,8 +201,8 @@ def _refuse_when_taken_over(connection: Connection, job: AnyRow) -> None:
             jobs.c.study_instance_uid == job.study_instance_uid,
             jobs.c.revision > job.revision,
             # A revision closed without a result of its own has taken nothing over, unless bytes
-            # were replaced in it.
-            or_(jobs.c.status.not_in((ExamStatus.CANCELLED, ExamStatus.SKIPPED)), jobs.c.renews),
+            # were replaced in it. (One with a result has superseded this one.)
+            or_(jobs.c.status.not_in(_WITHOUT_RESULT), jobs.c.renews),
         )
         .order_by(jobs.c.revision)
     ).scalar()

@@ -35,6 +35,8 @@ from cadnode.core.retention import Purgeable
 from cadnode.core.retry import Decision, SendOutcome, Verdict
 from tests.contract.fake_proofs import FakeCommitment, FakeProof, FakeProofs, FakeRequest
 
+_WITHOUT_RESULT = (ExamStatus.CANCELLED, ExamStatus.SKIPPED, ExamStatus.PURGED)
+
 
 @dataclass
 class FakeJob:
@@ -587,7 +589,7 @@ class FakeExamStore(FakeProofs):
         if to is not ExamStatus.REPORTED and any(
             other.study == job.study
             and other.revision > job.revision
-            and (other.renews or other.status not in (ExamStatus.CANCELLED, ExamStatus.SKIPPED))
+            and (other.renews or other.status not in _WITHOUT_RESULT)
             for other in self.jobs.values()
         ):
             raise IllegalMove("a newer revision has taken over")

@@ -1197,7 +1197,9 @@ class TestPersons:
         store.move_exam(claim(store), ExamStatus.FAILED, text="No.", now=T0)
         store.accept(new_image(2), now=T0)
         store.move_exam(claim(store), ExamStatus.SKIPPED, text="Nothing new to read.", now=T0)
-        assert store.retry(1, by="anna", now=T0) is ExamStatus.RECEIVING
+        # Nor once the retention time of that one is over.
+        store.mark_purged(2, now=T0 + DAY)
+        assert store.retry(1, by="anna", now=T0 + DAY) is ExamStatus.RECEIVING
 
     def test_a_cancelled_exam_sends_nothing_and_its_worker_has_lost_it(self, store: ExamStore):
         store.accept(new_image(1, "1.1"), now=T0)

@@ -296,6 +296,18 @@ def test_a_proof_that_waits_for_a_destination_that_is_gone_is_said_and_can_be_dr
     assert (old["name"], old["waiting"], old["unproved"]) == ("old", 0, 1)
     (said,) = waiting_nowhere(App(load_settings(config, {})))
     assert "1 for its proof" in said.detail
+    assert "are asked for at once" in run(config, "jobs", "retry", "1").output
     assert "F310" in run(config, "fsck").output
     run(config, "destinations", "drop", "old", "--why", "replaced")
     assert not list(waiting_nowhere(App(load_settings(config, {}))))
+
+
+def test_who_cancels_a_delivered_exam_is_told_that_only_its_proofs_end(config, store):
+    reported(store, "pacs")
+    (delivery,) = store.exams.claim_deliveries(
+        "pacs", "w", now=NOW, lease=timedelta(minutes=1), limit=9
+    )
+    stored = SendOutcome(delivery.result.sop_instance_uid, SendCause.ANSWERED, 0)
+    done = Decision(Verdict.DONE, None, "the destination answered 0x0000")
+    store.exams.record_delivery(delivery, stored, done, proof_due_at=NOW, now=NOW)
+    assert "stays delivered" in run(config, "jobs", "cancel", "1", "--why", "gone").output
