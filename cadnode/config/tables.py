@@ -34,6 +34,15 @@ def _network(value: str) -> str:
             ipaddress.ip_network(value)
         except ValueError as error:
             raise ValueError("a network is written as 10.0.0.0/24") from error
+        return value
+    return _host(value)
+
+
+def _host(value: str) -> str:
+    try:
+        value.encode("idna")
+    except UnicodeError as error:
+        raise ValueError("this is no host name") from error
     return value
 
 
@@ -45,6 +54,7 @@ def _fingerprint(value: str) -> str:
 
 
 AETitle = Annotated[str, AfterValidator(_ae_title)]
+Host = Annotated[str, AfterValidator(_host)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 ViewName = Annotated[str, AfterValidator(_view_name)]
 Amount = Annotated[int, Field(ge=0)]
@@ -60,7 +70,7 @@ class NodeTable(_Table):
     """`[node]`: who the node is on the network and where it keeps its data."""
 
     ae_title: AETitle = "CADNODE"
-    host: str = "0.0.0.0"  # noqa: S104  a node is there to be reached; strangers are rejected
+    host: Host = "0.0.0.0"  # noqa: S104  a node is there to be reached; strangers are rejected
     port: Port = 11112
     data_dir: Path = Path("data")
     station_name: str = "CADNODE"
@@ -119,13 +129,13 @@ class DestinationTable(_Table):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
     ae_title: AETitle
-    host: str
+    host: Host
     port: Annotated[int, Field(ge=1, le=65535)]
     objects: tuple[ResultKind, ...] = ("mammography-cad-sr", "tid1500-sr")
     commitment: Literal["auto", "require", "off"] = "auto"
     enabled: bool = True
     tls: bool = False
-    certificate_host: str | None = None
+    certificate_host: Host | None = None
 
 
 class SourceTable(_Table):
@@ -133,12 +143,12 @@ class SourceTable(_Table):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
     ae_title: AETitle
-    host: str
+    host: Host
     port: Annotated[int, Field(ge=1, le=65535)]
     retrieve: Literal["get", "move"] = "get"
     deadline_seconds: Positive = 900.0
     tls: bool = False
-    certificate_host: str | None = None
+    certificate_host: Host | None = None
 
 
 class PullTable(_Table):
@@ -230,7 +240,7 @@ class WebTable(_Table):
 class AuditTable(_Table):
     """`[audit]`: where audit messages go; nowhere while `host` is empty."""
 
-    host: str = ""
+    host: Host = ""
     transport: Literal["tls", "udp"] = "tls"
     port: Port = 0
     ca: Path | None = None

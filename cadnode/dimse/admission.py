@@ -9,6 +9,7 @@
 | it is, but the certificate is not the one the entry names         | 1/1/3                       |
 | the node has as many associations as it takes                     | 2/3/2 local limit exceeded  |
 | this sender has as many as it may have                            | 2/3/2                       |
+| this decision cannot be made                                      | 2/1/1 no reason given       |
 | else                                                              | accepted as the first entry |
 |                                                                   | that fits                   |
 
@@ -27,6 +28,7 @@ from dataclasses import dataclass, field
 CALLED_AE_UNKNOWN = (0x01, 0x01, 0x07)
 CALLING_AE_UNKNOWN = (0x01, 0x01, 0x03)
 LOCAL_LIMIT_EXCEEDED = (0x02, 0x03, 0x02)
+NO_REASON_GIVEN = (0x02, 0x01, 0x01)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from cadnode.core.errors import ConfigError
 from cadnode.core.jobs import Acceptance
 from cadnode.core.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from cadnode.dimse.admission import (
+    NO_REASON_GIVEN,
     UNLIMITED,
     Buckets,
     Caller,
@@ -225,7 +226,11 @@ class StorageScp:
             tls=isinstance(connection, ssl.SSLSocket),
             certificate_sha256=certificate_sha256(connection),
         )
-        refusal = self._let_in(caller, association)
+        try:
+            refusal = self._let_in(caller, association)
+        except Exception as error:  # noqa: BLE001
+            # pynetdicom lets in whoever this handler breaks on.
+            refusal = Refusal(NO_REASON_GIVEN, f"admission broke: {type(error).__name__}")
         if refusal is None:
             return
         log.warning(
@@ -314,5 +319,5 @@ def _on_end(event: Event) -> None:
 def _addresses(host: str) -> frozenset[str]:
     try:
         return frozenset(str(info[4][0]) for info in socket.getaddrinfo(host, None))
-    except OSError:
+    except (OSError, UnicodeError):
         return frozenset()

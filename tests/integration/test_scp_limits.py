@@ -215,3 +215,26 @@ def _until(holds: Any, what: str) -> None:
 
 def _wait(event: threading.Event) -> None:
     event.wait(20)
+
+
+@pytest.mark.parametrize("host", ["a..b", "unknown.invalid"])
+def test_a_host_name_that_means_nothing_lets_nobody_in(host: str, tmp_path: Path) -> None:
+    known = Peer("limited", "LIMITED", host=host)
+    with (
+        receiver(tmp_path, accept_unknown=False, peers=(known,)) as node,
+        Modality(node.port, calling="LIMITED") as modality,
+    ):
+        kind, body = modality.associate()
+        assert (kind, tuple(body[1:])) == (pdus.ASSOCIATE_RJ, (1, 1, 3))
+
+
+def test_who_cannot_be_judged_is_not_let_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_arguments: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr("cadnode.dimse.scp.admit", broken)
+    with receiver(tmp_path) as node, Modality(node.port) as modality:
+        kind, body = modality.associate()
+        assert (kind, tuple(body[1:])) == (pdus.ASSOCIATE_RJ, (2, 1, 1))

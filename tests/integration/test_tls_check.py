@@ -139,6 +139,7 @@ def test_the_certificate_of_a_source_is_looked_at(ca: SiteCa, tmp_path: Path) ->
             '[[peers]]\nname = "a"\nae_title = "A"\ntls = true',
             "'a' has tls = true, which needs lis",
         ),
+        ('[[peers]]\nname = "a"\nae_title = "A"\nhost = "a..b"', "this is no host name"),
         ('[[peers]]\nname = "a"\nae_title = "A"\nhost = "10.0.0/24"', "written as 10.0.0.0/24"),
         ('[[peers]]\nname = "a"\nae_title = "A"\ncertificate_sha256 = "12"', "64 hexadecimal"),
     ],
