@@ -83,7 +83,7 @@ def markdown(found: Mapping[str, Any]) -> str:
     head = (
         f"{total['injected']} faults in {found['rounds']} rounds: {found['images']} images"
         f" acknowledged, {sum(found['exams'].values())} exams ({exams}), {found['minutes']} minutes."
-        f" Seed {seeds}, code {', '.join(found['commits'])}, {found['machine']}.\n\n"
+        f" Seeds {seeds}; code {', '.join(found['commits'])}, {found['machine']}.\n\n"
         "| fault | injected | lost | duplicated | stuck |\n| --- | ---: | ---: | ---: | ---: |\n"
     )
     rows = "".join(
@@ -95,7 +95,8 @@ def markdown(found: Mapping[str, Any]) -> str:
         f"\nNot injected here: {kind} ({reason})."
         for kind, reason in found["not_available"].items()
     )
-    return head + rows + absent
+    bad = "".join(f"\nRound {number} ended badly." for number in found["bad_rounds"])
+    return head + rows + absent + bad
 
 
 def write_into(document: Path, text: str) -> None:

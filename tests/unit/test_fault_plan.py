@@ -66,6 +66,7 @@ def test_the_table_counts_what_happened_and_what_was_lost():
     text = table.markdown(summary)
     assert "| SIGKILL of work | 3 | 1 | 0 | 0 |" in text
     assert "power cut (only root may mount)" in text
+    assert "Round 4 ended badly." in text
 
 
 def test_the_table_goes_between_its_markers_and_nowhere_else(tmp_path: Path):
