@@ -43,12 +43,14 @@ class Delivering(StorePart):
             .order_by(deliveries.c.due_at, deliveries.c.id)
             .limit(limit)
             .with_for_update(skip_locked=True)
+            # PostgreSQL may run a subquery once for each row, and each time lock other rows.
+            .cte("chosen")
         )
         with self._database.write() as connection:
             withdraw_superseded(connection, due, now)
             claimed = connection.execute(
                 update(deliveries)
-                .where(deliveries.c.id.in_(chosen), due)
+                .where(deliveries.c.id.in_(select(chosen.c.id)), due)
                 .values(
                     lease_owner=owner,
                     lease_until=now + lease,

@@ -69,6 +69,8 @@ class Proving(StorePart):
             .order_by(deliveries.c.proof_due_at, deliveries.c.id)
             .limit(limit)
             .with_for_update(skip_locked=True)
+            # PostgreSQL may run a subquery once for each row, and each time lock other rows.
+            .cte("chosen")
         )
         # Mostly nothing is due, and whoever only looks holds up nobody.
         with self._database.read() as connection:
@@ -77,7 +79,7 @@ class Proving(StorePart):
         with self._database.write() as connection:
             claimed = connection.execute(
                 update(deliveries)
-                .where(deliveries.c.id.in_(chosen), due)
+                .where(deliveries.c.id.in_(select(chosen.c.id)), due)
                 .values(
                     lease_owner=owner,
                     lease_until=now + lease,

@@ -36,7 +36,7 @@ class Plans:
         self.seen: list[tuple[str, str]] = []
 
     def __call__(self, _connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any):
-        if statement.split()[0] not in ("SELECT", "UPDATE", "DELETE"):
+        if statement.split()[0] not in ("SELECT", "UPDATE", "DELETE", "WITH"):
             return
         explaining = cursor.connection.cursor()
         for line in explaining.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall():
@@ -113,3 +113,15 @@ def test_a_purge_reads_no_whole_table_while_it_holds_the_database(
     assert store.mark_purged(exam.id, now=T0 + DAY)
     assert plans.seen
     assert not plans.slow
+
+
+def test_what_is_claimed_by_the_dozen_is_chosen_once(store: SqlExamStore, plans: Plans):
+    # PostgreSQL may run `IN (SELECT ... LIMIT n FOR UPDATE)` once for each row and so claim more.
+    store.accept(new_image(), now=T0)
+    report(store, "pacs")
+    (delivery,) = store.claim_deliveries("pacs", "w", now=T0 + DAY, lease=LEASE, limit=1)
+    store.record_delivery(delivery, sent(delivery), DONE, proof_due_at=T0, now=T0 + DAY)
+    assert store.claim_proofs("pacs", "w", now=T0 + DAY, lease=LEASE, limit=1)
+    claims = {text for text, _ in plans.seen if "UPDATE deliveries SET lease_owner" in text}
+    assert len(claims) == 2
+    assert all(text.startswith("WITH chosen AS") for text in claims)
