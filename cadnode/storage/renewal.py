@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from cadnode.core.errors import IllegalMove
 from cadnode.core.exam import ImageState
@@ -20,6 +21,15 @@ class Renewal(StorePart):
 
     def reanalyze(self, exam_id: int, *, by: str, now: datetime) -> int:
         """See ExamStore.reanalyze."""
+        try:
+            return self._reanalyze(exam_id, by, now)
+        except IntegrityError as error:
+            # Only where others may write at the same moment: PostgreSQL.
+            raise IllegalMove(
+                f"an image of the study of exam {exam_id} came at this moment: try again"
+            ) from error
+
+    def _reanalyze(self, exam_id: int, by: str, now: datetime) -> int:
         with self._database.write() as connection:
             study = job_row(connection, exam_id).study_instance_uid
             newest = connection.execute(

@@ -15,15 +15,16 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import insert, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable
 
-from cadnode.core.errors import DatabaseUnavailable
+from cadnode.core.errors import DatabaseUnavailable, IllegalMove
 from cadnode.core.jobs import Acceptance
+from cadnode.storage import renewal
 from cadnode.storage.database import Database, schema_version, upgrade, wanted_version
 from cadnode.storage.exam_store import SqlExamStore
-from cadnode.storage.tables import metadata
+from cadnode.storage.tables import jobs, metadata
 from tests.contract.test_exam_store import DAY, LEASE, T0, claim, close, new_image, statuses
 
 
@@ -259,3 +260,21 @@ def test_a_worker_that_dies_leaves_its_exam_to_the_next_one(database: Database, 
     assert again is not None
     assert again == replace(closed, owner="w2", lease_until=T0 + DAY + LEASE, tries=2)
     reopened.close()
+
+
+def test_an_image_that_comes_while_an_exam_is_asked_for_again_is_no_traceback(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    store = SqlExamStore(database)
+    store.accept(new_image(), now=T0)
+    store.cancel(1, why="a test", by="anna", now=T0)
+
+    def another_receiver(connection, revisions):
+        (row,) = revisions
+        values = row._asdict() | {"id": 2, "revision": 2}
+        connection.execute(insert(jobs).values(values))
+
+    monkeypatch.setattr(renewal, "_refuse", another_receiver)
+    with pytest.raises(IllegalMove, match="try again"):
+        store.reanalyze(1, by="anna", now=T0)
+    assert statuses(store) == ["cancelled"]
