@@ -6,10 +6,11 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from pydicom.dataset import Dataset
 from pynetdicom import AE, build_role, evt
+from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.presentation import AllStoragePresentationContexts
 
 from cadnode.dimse.commitment_messages import (
@@ -52,7 +53,7 @@ class CommittingArchive:
     def report(self, number: int = -1, **changes: Any) -> int | None:
         """Report on a request over a new association; the status it is answered with."""
         ae = AE("PACS")
-        roles = [build_role(STORAGE_COMMITMENT, scp_role=True)] if self.role else []
+        roles: list[Any] = [build_role(STORAGE_COMMITMENT, scp_role=True)] if self.role else []
         association = ae.associate(
             "127.0.0.1",
             self.node_port,
@@ -113,7 +114,7 @@ class CommittingArchive:
         return self.status, None
 
     def on_store(self, event: evt.Event) -> int:
-        uid = str(event.request.AffectedSOPInstanceUID)
+        uid = str(cast("C_STORE", event.request).AffectedSOPInstanceUID)
         self.held.add(uid)
         return 0x0000
 

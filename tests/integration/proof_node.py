@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from pydicom import dcmread
 from pydicom.uid import generate_uid
@@ -195,7 +196,7 @@ class ProofNode:
         """What brings reports to senders."""
         return CommitmentLane(self.committer(), DicomReporter(self.where, "CADNODE", QUICK))
 
-    def _deliveries(self) -> Sequence[object]:
+    def _deliveries(self) -> Sequence[Any]:
         with self.database.read() as connection:
             return connection.execute(
                 select(tables.deliveries).order_by(tables.deliveries.c.id)

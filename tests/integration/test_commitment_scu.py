@@ -329,11 +329,14 @@ class TestFailures:
         (exam,) = node.records.list_exams()
         assert (exam.status, exam.error_code) == (ExamStatus.FAILED, "E604")
 
-    def test_a_lane_killed_after_asking_leaves_the_rest_to_the_next_one(self, node: ProofNode):
+    def test_a_lane_killed_after_asking_leaves_the_rest_to_the_next_one(
+        self, node: ProofNode, monkeypatch: pytest.MonkeyPatch
+    ):
         with delivered(node, when=LATER) as archive:
             killed = node.lane(archive.destination, linger=0.1)
-            killed._write = lambda _decisions: None  # type: ignore[method-assign]
-            assert killed.run_once()
+            with monkeypatch.context() as patched:
+                patched.setattr(killed, "_write", lambda _decisions: None)
+                assert killed.run_once()
             assert archive.report() == 0x0000
         assert node.exams() == [ExamStatus.COMMITTED]
 

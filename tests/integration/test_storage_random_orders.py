@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -93,7 +94,7 @@ class TwoStores(RuleBasedStateMachine):
             self.database.close()
             self.folder.cleanup()
 
-    def both(self, call: Callable[[ExamStore], object]) -> object:
+    def both(self, call: Callable[[ExamStore], object]) -> Any:
         answers = []
         for store in (self.sql, self.memory):
             try:
