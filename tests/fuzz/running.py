@@ -76,6 +76,12 @@ def fuzz(
         crashes.mkdir(parents=True, exist_ok=True)
         ended = subprocess.run(
             [
+                # Linux hands the peak of the memory on to whoever is started directly, and the
+                # fuzzer would take that of the tests for its own.
+                "sh",
+                "-c",
+                '"$@"; exit $?',
+                "sh",
                 sys.executable,
                 "-m",
                 "tests.fuzz.child",
