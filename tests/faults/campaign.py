@@ -151,7 +151,7 @@ def commit() -> str:
 def machine() -> str:
     """The processor and the kernel, for the record."""
     processors = Path("/proc/cpuinfo").read_text().count("processor\t")
-    return f"{processors} cores, Linux {platform.release()}, Python {platform.python_version()}"
+    return f"{processors} cores, Linux {platform.release().partition('-')[0]}, Python {platform.python_version()}"
 
 
 def _next_round(records: Sequence[dict[str, Any]]) -> int:
