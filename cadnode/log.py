@@ -14,6 +14,7 @@ import sys
 import threading
 import warnings
 from collections.abc import MutableMapping
+from enum import Enum
 from typing import Any, TextIO
 
 import structlog
@@ -35,6 +36,7 @@ def configure(level: str, style: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _no_patient_data,
         _no_traceback,
+        _values,
     ]
     if style == "json":
         renderers: list[Any] = [structlog.processors.JSONRenderer()]
@@ -86,6 +88,16 @@ def _no_patient_data(
     for field in event:
         if any(word in field.lower() for word in _FORBIDDEN):
             event[field] = "(withheld)"
+    return event
+
+
+def _values(
+    _logger: Any, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Members of an enumeration as their values: a console shows `<Kind.NAME: '...'>` otherwise."""
+    for field, value in event.items():
+        if isinstance(value, Enum):
+            event[field] = value.value
     return event
 
 

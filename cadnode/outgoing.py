@@ -92,8 +92,8 @@ class Outgoing:
             exam=delivery.exam_id,
             destination=delivery.destination,
             verdict=decision.verdict,
-            code=decision.code,
             detail=decision.text,
+            **({"code": decision.code} if decision.code else {}),
         )
 
     def _send(self, sender: Sender, objects: Sequence[OutgoingObject]) -> Sequence[SendOutcome]:

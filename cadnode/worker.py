@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from time import monotonic
 from typing import Protocol
 
 import structlog
@@ -34,6 +35,9 @@ log = structlog.get_logger(__name__)
 
 UNFIT_PAUSE = timedelta(seconds=30)
 """How long exams wait before a broken model or a full disk is looked at again."""
+
+SAME_TROUBLE_SECONDS = 60.0
+"""How often the log repeats what keeps a lane from working: it is tried many times a second."""
 
 DELIVERIES_AT_ONCE = 32
 """Objects sent over one association at most, so that one lease covers them."""
@@ -227,7 +231,8 @@ class DeliveryLane:
             now=self._clock(),
         )
         write = log.warning if line.state is LineState.OPEN else log.info
-        write("line", destination=self._destination, state=line.state, heard=event, detail=error)
+        said = {"detail": error} if error else {}
+        write("line", destination=self._destination, state=line.state, heard=event, **said)
 
     def _deliver(self, deliveries: Sequence[Delivery]) -> Sequence[SendOutcome]:
         try:
@@ -291,14 +296,19 @@ class Renewal:
 
 def run_lane(lane: Lane, *, stopping: threading.Event, poll_seconds: float) -> None:
     """Work until `stopping`; a lane survives whatever one piece of work does to it."""
+    said, again_from = "", 0.0
     while not stopping.is_set():
+        trouble = ""
         try:
             busy = lane.run_once()
         except CadnodeError as error:
-            log.error("the lane rests", lane=lane.name, detail=str(error))
+            trouble = str(error)
             busy = False
         except Exception as error:
-            log.error("the lane rests", lane=lane.name, detail=unexpected(error))
+            trouble = unexpected(error)
             busy = False
+        if trouble and (trouble != said or monotonic() >= again_from):
+            log.error("the lane rests", lane=lane.name, detail=trouble)
+            said, again_from = trouble, monotonic() + SAME_TROUBLE_SECONDS
         if not busy:
             stopping.wait(poll_seconds)

@@ -241,6 +241,11 @@ def _print_detail(detail: ExamDetail) -> None:
             for image in detail.images
         ),
     )
+    if exam.revision > 1:
+        typer.echo(
+            "Read with them: every image of the earlier revisions"
+            f" (cadnode explain {exam.study_instance_uid})"
+        )
     if detail.results:
         typer.echo()
         print_table(

@@ -182,16 +182,16 @@ class Settings(BaseSettings):
         for destination in self.destinations:
             if destination.name == name:
                 return destination
-        known = ", ".join(d.name for d in self.destinations) or "none is set up"
-        raise ConfigError(f"destinations: there is no {name!r} ({known})")
+        known = ", ".join(d.name for d in self.destinations) or "none"
+        raise ConfigError(f"destinations: there is no {name!r} (known: {known})")
 
     def source(self, name: str) -> SourceTable:
         """The source with this name; ConfigError names those there are."""
         for source in self.sources:
             if source.name == name:
                 return source
-        known = ", ".join(source.name for source in self.sources) or "none is set up"
-        raise ConfigError(f"sources: there is no {name!r} ({known})")
+        known = ", ".join(source.name for source in self.sources) or "none"
+        raise ConfigError(f"sources: there is no {name!r} (known: {known})")
 
 
 def load_settings(file: Path | None, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -243,7 +243,9 @@ def _first_problem(error: ValidationError, file: Path | None) -> str:
     if problem["type"] == "extra_forbidden":
         message = f"there is no such key{_neighbours(problem['loc'])}"
     elif problem["type"] != "missing":
-        message += f", not {problem['input']!r}" if problem["loc"] else ""
+        # A whole table is not repeated: it may be long, and the message names the keys.
+        told = problem["loc"] and not isinstance(problem["input"], dict)
+        message += f", not {problem['input']!r}" if told else ""
     where = f"{file}: " if file else ""
     return f"{where}{key}: {message}"
 

@@ -210,7 +210,9 @@ class StorageScp:
             for other in self._servers:
                 other.server_close()
             self._servers.clear()
-            raise ConfigError(f"cannot listen on {settings.host}:{number}: {error}") from error
+            raise ConfigError(
+                f"cannot listen on {settings.host}:{number}: {error.strerror or error}"
+            ) from error
         self._servers.append(server)
         return server
 

@@ -10,6 +10,7 @@ import pytest
 import structlog
 
 from cadnode import log
+from cadnode.core.breaker import LineEvent
 
 
 def _complain(style: str) -> None:
@@ -21,6 +22,7 @@ def _complain(style: str) -> None:
         logging.getLogger("apscheduler").exception("a job broke")
         structlog.get_logger("cadnode.test").error("a step broke", exc_info=error)
         structlog.get_logger("cadnode.test").warning("an odd field", patient_name=name)
+        structlog.get_logger("cadnode.test").warning("a line", heard=LineEvent.ECHOED)
 
 
 @pytest.mark.parametrize("style", ["console", "json"])
@@ -31,3 +33,5 @@ def test_an_exception_is_logged_by_its_kind_and_place_only(style):
     assert done.stderr.count("unexpected ValueError at test_log.py:") == 2
     assert "withheld" in done.stderr
     assert "DOE" not in done.stderr
+    assert "a probe was answered" in done.stderr
+    assert "LineEvent" not in done.stderr

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cadnode import worker
 from cadnode.core.errors import (
     DatabaseUnavailable,
     ImageUnreachable,
@@ -315,6 +316,25 @@ def test_a_lane_survives_a_database_that_is_gone_for_a_while():
 
     run_lane(Flaky(), stopping=stopping, poll_seconds=0.001)
     assert len(calls) == 3
+
+
+def test_what_keeps_a_lane_from_working_is_not_repeated_at_every_try(monkeypatch):
+    stopping = threading.Event()
+    lines: list[str] = []
+    monkeypatch.setattr(worker.log, "error", lambda event, **fields: lines.append(fields["detail"]))
+    troubles = ["gone", "gone", "gone", "locked", "locked"]
+
+    class Broken:
+        name = "broken"
+
+        def run_once(self) -> bool:
+            if not troubles:
+                stopping.set()
+                return False
+            raise DatabaseUnavailable(troubles.pop(0))
+
+    run_lane(Broken(), stopping=stopping, poll_seconds=0.001)
+    assert lines == ["E704 gone", "E704 locked"]
 
 
 def test_an_unexpected_error_is_described_by_its_kind_and_place_only():
