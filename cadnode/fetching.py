@@ -166,7 +166,9 @@ class Fetcher:
         failed = {
             image: reasons.get(image, missing)
             for image in wanted
-            if image not in kept or (exact and image in reasons)
+            # By C-MOVE a reason may stand for a whole request; whether an image that was here
+            # before came once more, only the source knows.
+            if image not in kept or (image in reasons and (exact or image in before))
         }
         if kept - before:
             self._records.note(uid, self._source.name, len(kept - before), now=utc_now())

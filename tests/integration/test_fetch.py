@@ -199,6 +199,20 @@ def test_what_failed_is_all_that_the_next_fetch_asks_for(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("retrieve", ["get", "move"])
+def test_an_image_that_is_here_and_fails_when_it_is_fetched_again_has_failed(
+    tmp_path: Path, retrieve: str
+) -> None:
+    archive = FakeArchive(exam())
+    with beside(tmp_path, archive, retrieve) as found:
+        found.site.fetched("--study", STUDY)
+        archive.before_image = lambda _event, _number: UNABLE
+        (study,) = found.site.fetched("--study", STUDY, "--again", status=3)["studies"]
+
+        assert study["fetched"] == 0
+        assert len(study["failed"]) == 3
+
+
+@pytest.mark.parametrize("retrieve", ["get", "move"])
 def test_an_archive_that_hangs_in_mid_retrieve_is_left_at_the_deadline(
     tmp_path: Path, retrieve: str
 ) -> None:
