@@ -25,7 +25,7 @@ from cadnode.core.model import ModelSpec
 from cadnode.core.ports import MammogramReader
 from cadnode.pictures import draw_marks, save_png
 from cadnode.pipeline import Pipeline
-from cadnode.storage.reading import ImageRecord
+from cadnode.storage.records import ImageRecord
 
 LEASE = timedelta(days=1)
 

@@ -29,7 +29,7 @@ from cadnode.dimse.find import find_instances
 from cadnode.dimse.scu import Destination
 from cadnode.inference.bundle import Bundle
 from cadnode.pictures import draw_close_ups, draw_view, save_png
-from cadnode.storage.reading import ExamDetail, ImageRecord, ResultRecord
+from cadnode.storage.records import ExamDetail, ImageRecord, ResultRecord
 
 CLOSE_UPS_PER_VIEW = 6
 """More would make the page heavy to no use."""

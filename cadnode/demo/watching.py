@@ -13,7 +13,8 @@ from cadnode.core.errors import DatabaseUnavailable, ModelUnfit
 from cadnode.core.jobs import ExamStatus
 from cadnode.demo.exams import DemoExam
 from cadnode.demo.running import DemoFailed
-from cadnode.storage.reading import ExamRecords, ExamSummary
+from cadnode.storage.reading import ExamRecords
+from cadnode.storage.records import ExamSummary
 
 DONE = frozenset({ExamStatus.DELIVERED, ExamStatus.COMMITTED})
 _LOST = frozenset({ExamStatus.FAILED, ExamStatus.SKIPPED, ExamStatus.CANCELLED})
