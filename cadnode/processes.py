@@ -130,8 +130,7 @@ def work(app: App) -> None:
         for lane in lanes
     ]
     loading = threading.Thread(target=_load, args=(classifier,), name="loading", daemon=True)
-    threads.append(loading)
-    for thread in threads:
+    for thread in (*threads, loading):
         thread.start()
     app.audit.record(ApplicationStarted("work", os.getpid()))
     log.info("working", lanes=[lane.name for lane in lanes], owner=owner)
@@ -144,16 +143,19 @@ def work(app: App) -> None:
     app.audit.close(max(0.5, deadline - time.monotonic()))
     unfinished = [thread.name for thread in threads if thread.is_alive()]
     if unfinished:
-        # Loading the model or a peer that hangs cannot be interrupted; the leases run out.
+        # A peer that hangs cannot be interrupted; the leases run out.
         log.warning("stopped in mid-step", lanes=unfinished)
         for lane in deliveries:
             lane.hand_back()
         for pull in pulls:
             pull.hand_back()
+    else:
+        store.close()
+        log.info("stopped", process="work")
+    if unfinished or loading.is_alive():
+        # Nor can loading the model, which holds nothing that anybody waits for.
         sys.stderr.flush()
         os._exit(0)
-    store.close()
-    log.info("stopped", process="work")
 
 
 def serve(app: App, config: Path | None) -> None:

@@ -148,13 +148,15 @@ def test_an_exam_of_bad_images_loses_nothing_and_says_why(tmp_path):
             if code:
                 assert code in node.run("explain", uid)
 
-        # The same UID with other bytes is refused, and the first image stays.
-        good.ImageComments = "other bytes"
-        assert node.storescu(*write_all([good], tmp_path / "conflict")) == 0
-        assert "E202" in node.run("explain", good.SOPInstanceUID)
         # The same bytes once more are fine, and nothing new happens.
         assert node.storescu(files[0]) == 1
         assert len(node.exams()) == 1
+        # Other bytes under the same UID make a new revision, and that is said.
+        good.ImageComments = "other bytes"
+        assert node.storescu(*write_all([good], tmp_path / "changed")) == 1
+        assert "E202" in node.run("explain", good.SOPInstanceUID)
+        newer = node.wait_for("delivered", exams=2)[-1]
+        assert (newer["study_instance_uid"], newer["revision"]) == (study, 2)
         # A stranger is rejected.
         assert node.storescu(files[0], calling="STRANGER") == 0
         assert "not known here" in node.run("explain", "1.2.3.4", status=1)
