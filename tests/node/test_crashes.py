@@ -79,6 +79,8 @@ MOMENTS: list[tuple[str, str, Callable[[Scene], object]]] = [
 ]
 
 
+# Ten restarts of the node; a busy machine takes its time for each.
+@pytest.mark.timeout(1500)
 def test_sigkill_at_ten_moments_loses_nothing_and_repeats_nothing(tmp_path):
     with (
         orthanc(tmp_path) as archive,
