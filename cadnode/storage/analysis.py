@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, and_, delete, insert, select, update
 
 from cadnode.core.errors import NotFound, StaleExam
 from cadnode.core.exam import ImageState
@@ -13,6 +13,7 @@ from cadnode.core.findings import Finding
 from cadnode.core.jobs import ANALYSIS_LANE, FINISHED, Exam, ExamStatus, Problem
 from cadnode.core.mammogram import ImageHeader
 from cadnode.core.reasons import Reason
+from cadnode.storage.claiming import claim_rows, is_due
 from cadnode.storage.database import StorePart
 from cadnode.storage.rows import (
     AnyRow,
@@ -33,10 +34,22 @@ class Analysis(StorePart):
 
     def claim_exam(self, owner: str, *, now: datetime, lease: timedelta) -> Exam | None:
         """See ExamStore.claim_exam."""
+        due = and_(
+            jobs.c.status.in_(sorted(ANALYSIS_LANE)),
+            jobs.c.due_at <= now,
+            lease_is_over(jobs.c.lease_owner, jobs.c.lease_until, now),
+        )
+        if not is_due(self._database, jobs, due):
+            return None
+        # A closed exam lacks only its report, which takes a second: it does not wait for others.
+        # One that has no image of its own was asked for by a person: today's exams go first.
+        order = [jobs.c.status != ExamStatus.ANALYZED, jobs.c.image_count == 0, jobs.c.due_at]
+        values = {"lease_owner": owner, "lease_until": now + lease, "tries": jobs.c.tries + 1}
         with self._database.write() as connection:
-            row = _claim(connection, owner, now, now + lease)
-            if row is None:
+            rows = claim_rows(connection, jobs, due, order=order, limit=1, values=values)
+            if not rows:
                 return None
+            (row,) = rows
             return Exam(
                 id=row.id,
                 study_instance_uid=row.study_instance_uid,
@@ -199,35 +212,6 @@ class Analysis(StorePart):
                 text=text,
                 actor=exam.owner,
             )
-
-
-def _claim(connection: Connection, owner: str, now: datetime, until: datetime) -> AnyRow | None:
-    due = (
-        jobs.c.status.in_(sorted(ANALYSIS_LANE)),
-        jobs.c.due_at <= now,
-        lease_is_over(jobs.c.lease_owner, jobs.c.lease_until, now),
-    )
-    longest_due = (
-        select(jobs.c.id)
-        .where(*due)
-        # A closed exam lacks only its report, which takes a second: it does not wait for others.
-        # One that has no image of its own was asked for by a person: today's exams go first.
-        .order_by(
-            jobs.c.status != ExamStatus.ANALYZED,
-            jobs.c.image_count == 0,
-            jobs.c.due_at,
-            jobs.c.id,
-        )
-        .limit(1)
-        .with_for_update(skip_locked=True)
-        .scalar_subquery()
-    )
-    return connection.execute(
-        update(jobs)
-        .where(jobs.c.id == longest_due, *due)
-        .values(lease_owner=owner, lease_until=until, tries=jobs.c.tries + 1)
-        .returning(jobs)
-    ).one_or_none()
 
 
 def _has_grown(connection: Connection, exam: Exam) -> bool:

@@ -18,6 +18,7 @@ from cadnode.core.commitment import (
 from cadnode.core.errors import DatabaseUnavailable, LeaseLost
 from cadnode.core.jobs import ExamStatus
 from cadnode.core.proof import CommitmentReport
+from cadnode.storage.claiming import claim_rows, is_due
 from cadnode.storage.database import StorePart
 from cadnode.storage.rows import AnyRow, lease_is_over, log_event
 from cadnode.storage.tables import commitment_requests as requests
@@ -89,25 +90,22 @@ class Committing(StorePart):
             requests.c.due_at <= now,
             lease_is_over(requests.c.lease_owner, requests.c.lease_until, now),
         )
-        chosen = (
-            select(requests.c.id)
-            .where(due)
-            .order_by(requests.c.due_at, requests.c.id)
-            .limit(1)
-            .with_for_update(skip_locked=True)
-            .scalar_subquery()
-        )
-        with self._database.read() as connection:
-            if connection.execute(select(requests.c.id).where(due).limit(1)).first() is None:
-                return None
+        if not is_due(self._database, requests, due):
+            return None
         with self._database.write() as connection:
-            row = connection.execute(
-                update(requests)
-                .where(requests.c.id == chosen, due)
-                .values(lease_owner=owner, lease_until=now + lease, tries=requests.c.tries + 1)
-                .returning(requests)
-            ).one_or_none()
-        return None if row is None else _request(row)
+            rows = claim_rows(
+                connection,
+                requests,
+                due,
+                order=[requests.c.due_at],
+                limit=1,
+                values={
+                    "lease_owner": owner,
+                    "lease_until": now + lease,
+                    "tries": requests.c.tries + 1,
+                },
+            )
+        return _request(rows[0]) if rows else None
 
     def kept_images(self, sop_instance_uids: Sequence[str]) -> Mapping[str, KeptImage]:
         """See CommitmentStore.kept_images."""

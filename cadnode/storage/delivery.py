@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, func, literal, sel
 from cadnode.core.errors import LeaseLost, NotFound
 from cadnode.core.jobs import Delivery, DeliveryStatus
 from cadnode.core.retry import Decision, SendOutcome, Verdict
+from cadnode.storage.claiming import claim_rows, is_due
 from cadnode.storage.database import StorePart
 from cadnode.storage.proofs import wanted_from
 from cadnode.storage.reporting import settle, withdraw_superseded
@@ -37,31 +38,26 @@ class Delivering(StorePart):
             deliveries.c.due_at <= now,
             free_delivery(now),
         )
-        chosen = (
-            select(deliveries.c.id)
-            .where(due)
-            .order_by(deliveries.c.due_at, deliveries.c.id)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-            # PostgreSQL may run a subquery once for each row, and each time lock other rows.
-            .cte("chosen")
-        )
+        if not is_due(self._database, deliveries, due):
+            return []
         with self._database.write() as connection:
             withdraw_superseded(connection, due, now)
-            claimed = connection.execute(
-                update(deliveries)
-                .where(deliveries.c.id.in_(select(chosen.c.id)), due)
-                .values(
-                    lease_owner=owner,
-                    lease_until=now + lease,
-                    tries=deliveries.c.tries + 1,
-                    attempts=deliveries.c.attempts + 1,
-                    first_try_at=func.coalesce(
+            claimed = claim_rows(
+                connection,
+                deliveries,
+                due,
+                order=[deliveries.c.due_at],
+                limit=limit,
+                values={
+                    "lease_owner": owner,
+                    "lease_until": now + lease,
+                    "tries": deliveries.c.tries + 1,
+                    "attempts": deliveries.c.attempts + 1,
+                    "first_try_at": func.coalesce(
                         deliveries.c.first_try_at, literal(now, UtcDateTime)
                     ),
-                )
-                .returning(deliveries)
-            ).all()
+                },
+            )
             objects = {
                 row.id: stored_result(row)
                 for row in connection.execute(

@@ -19,6 +19,7 @@ from cadnode.core.proof import (
     ProofVerdict,
     ReportTaken,
 )
+from cadnode.storage.claiming import claim_rows, is_due
 from cadnode.storage.database import StorePart
 from cadnode.storage.proofs import FRESH, awaits_proof, settle_proofs
 from cadnode.storage.reporting import settle
@@ -63,30 +64,21 @@ class Proving(StorePart):
             deliveries.c.proof.in_(OPEN_PROOFS),
             lease_is_over(deliveries.c.lease_owner, deliveries.c.lease_until, now),
         )
-        chosen = (
-            select(deliveries.c.id)
-            .where(due)
-            .order_by(deliveries.c.proof_due_at, deliveries.c.id)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-            # PostgreSQL may run a subquery once for each row, and each time lock other rows.
-            .cte("chosen")
-        )
-        # Mostly nothing is due, and whoever only looks holds up nobody.
-        with self._database.read() as connection:
-            if connection.execute(select(deliveries.c.id).where(due).limit(1)).first() is None:
-                return []
+        if not is_due(self._database, deliveries, due):
+            return []
         with self._database.write() as connection:
-            claimed = connection.execute(
-                update(deliveries)
-                .where(deliveries.c.id.in_(select(chosen.c.id)), due)
-                .values(
-                    lease_owner=owner,
-                    lease_until=now + lease,
-                    proof_tries=deliveries.c.proof_tries + 1,
-                )
-                .returning(deliveries)
-            ).all()
+            claimed = claim_rows(
+                connection,
+                deliveries,
+                due,
+                order=[deliveries.c.proof_due_at],
+                limit=limit,
+                values={
+                    "lease_owner": owner,
+                    "lease_until": now + lease,
+                    "proof_tries": deliveries.c.proof_tries + 1,
+                },
+            )
             objects = {
                 row.id: row
                 for row in connection.execute(
