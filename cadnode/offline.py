@@ -23,9 +23,9 @@ from cadnode.core.jobs import Acceptance, Exam, NewImage, StoredResult
 from cadnode.core.mammogram import ImageHeader
 from cadnode.core.model import ModelSpec
 from cadnode.core.ports import MammogramReader
+from cadnode.core.records import ImageRecord
 from cadnode.pictures import draw_marks, save_png
 from cadnode.pipeline import Pipeline
-from cadnode.storage.records import ImageRecord
 
 LEASE = timedelta(days=1)
 

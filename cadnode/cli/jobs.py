@@ -25,7 +25,7 @@ from cadnode.cli.output import (
 )
 from cadnode.core.errors import IllegalMove, NotFound
 from cadnode.core.jobs import ANALYSIS_LANE, ExamStatus
-from cadnode.storage.records import ExamDetail, ExamSummary
+from cadnode.core.records import ExamDetail, ExamSummary
 
 jobs = typer.Typer(help="Exams in the job database.", no_args_is_help=True)
 ExamId = Annotated[int, typer.Argument(metavar="ID", help="The exam's number in `jobs list`.")]

@@ -12,6 +12,7 @@ from pydicom import dcmread
 
 from cadnode.core.errors import DeliveryError
 from cadnode.core.model import ModelSpec
+from cadnode.core.records import ExamDetail, ImageRecord, ResultRecord
 from cadnode.demo.exams import DemoExam
 from cadnode.demo.node_process import NODE_AE_TITLE
 from cadnode.demo.report import (
@@ -29,7 +30,6 @@ from cadnode.dimse.find import find_instances
 from cadnode.dimse.scu import Destination
 from cadnode.inference.bundle import Bundle
 from cadnode.pictures import draw_close_ups, draw_view, save_png
-from cadnode.storage.records import ExamDetail, ImageRecord, ResultRecord
 
 CLOSE_UPS_PER_VIEW = 6
 """More would make the page heavy to no use."""

@@ -11,10 +11,10 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from cadnode.core.errors import DatabaseUnavailable, ModelUnfit
 from cadnode.core.jobs import ExamStatus
+from cadnode.core.records import ExamSummary
 from cadnode.demo.exams import DemoExam
 from cadnode.demo.running import DemoFailed
 from cadnode.storage.reading import ExamRecords
-from cadnode.storage.records import ExamSummary
 
 DONE = frozenset({ExamStatus.DELIVERED, ExamStatus.COMMITTED})
 _LOST = frozenset({ExamStatus.FAILED, ExamStatus.SKIPPED, ExamStatus.CANCELLED})

@@ -16,8 +16,7 @@ from cadnode.core.exam import ImageState
 from cadnode.core.jobs import DeliveryStatus, ExamStatus
 from cadnode.core.proof import ProofState
 from cadnode.core.reasons import Reason
-from cadnode.storage.database import Database
-from cadnode.storage.records import (
+from cadnode.core.records import (
     DeliveryRecord,
     EventRecord,
     ExamDetail,
@@ -26,6 +25,7 @@ from cadnode.storage.records import (
     ImageRecord,
     ResultRecord,
 )
+from cadnode.storage.database import Database
 from cadnode.storage.rows import AnyRow, findings_of
 from cadnode.storage.tables import (
     deliveries,
