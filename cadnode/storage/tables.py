@@ -1,9 +1,9 @@
 """The tables of the job database. `migrations/` makes them; a test holds the two together.
 
-`jobs` has one row for each exam (one study at one revision), `images` one for each SOP instance,
-`results` one for each result object, `deliveries` one for each result at each destination;
-`commitments` one for each time a destination was asked to commit, `commitment_requests` one for
-each time a sender asked us; `events` only ever grows.
+`jobs` has one row for each exam (one study at one revision), `exam_identifiers` at most one for
+each, `images` one for each SOP instance, `results` one for each result object, `deliveries` one for
+each result at each destination; `commitments` one for each time a destination was asked to commit,
+`commitment_requests` one for each time a sender asked us; `events` only ever grows.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Date,
     DateTime,
     Dialect,
     Float,
@@ -61,6 +62,9 @@ metadata = MetaData(
     }
 )
 
+# PostgreSQL finds values by their beginning only in an index in this order.
+_BYTEWISE = Text().with_variant(Text(collation="C"), "postgresql")
+
 jobs = Table(
     "jobs",
     metadata,
@@ -84,8 +88,27 @@ jobs = Table(
     Column("superseded_by", Integer, ForeignKey("jobs.id")),
     # Something of the earlier revision no longer holds: the exam is reported even with no new image.
     Column("renews", Boolean, nullable=False, server_default=false()),
+    Column("priority", Integer, nullable=False, server_default="0"),
     UniqueConstraint("study_instance_uid", "revision"),
     Index(None, "status", "due_at"),
+    Index(None, "created_at", "id"),
+    Index(None, "status", "created_at", "id"),
+    Index(None, "calling_ae", "status", "created_at", "id"),
+)
+
+# What an exam is looked for by; the only patient data outside the files. See `keep_identifiers`.
+exam_identifiers = Table(
+    "exam_identifiers",
+    metadata,
+    Column("job_id", Integer, ForeignKey("jobs.id"), primary_key=True),
+    # As in `jobs`, so that what is found by one index is in order of time.
+    Column("exam_created_at", UtcDateTime, nullable=False),
+    Column("patient_id", _BYTEWISE),
+    Column("accession_number", _BYTEWISE),
+    Column("study_date", Date),
+    Index(None, "patient_id", "exam_created_at", "job_id"),
+    Index(None, "accession_number", "exam_created_at", "job_id"),
+    Index(None, "study_date", "exam_created_at", "job_id"),
 )
 
 images = Table(
@@ -191,6 +214,8 @@ deliveries = Table(
     Column("proof_failures", Integer, nullable=False, server_default="0"),
     Column("proof_text", Text),
     Column("proved_at", UtcDateTime),
+    # As in `jobs`.
+    Column("priority", Integer, nullable=False, server_default="0"),
     UniqueConstraint("result_id", "destination"),
     Index(None, "destination", "status", "due_at"),
     Index(None, "destination", "proof", "proof_due_at"),
