@@ -22,12 +22,14 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
     TypeDecorator,
     UniqueConstraint,
     false,
+    text,
 )
 
 
@@ -94,6 +96,15 @@ jobs = Table(
     Index(None, "created_at", "id"),
     Index(None, "status", "created_at", "id"),
     Index(None, "calling_ae", "status", "created_at", "id"),
+    # When every destination had first stored its objects.
+    Column("delivered_at", UtcDateTime),
+    Index(None, "delivered_at", "image_count", "last_image_at"),
+    Index(
+        None,
+        "lease_until",
+        sqlite_where=text("lease_until IS NOT NULL"),
+        postgresql_where=text("lease_until IS NOT NULL"),
+    ),
 )
 
 # What an exam is looked for by; the only patient data outside the files. See `keep_identifiers`.
@@ -170,6 +181,31 @@ findings = Table(
     Column("calcifications", JSON, nullable=False),
 )
 
+# What the model said of each patch of an image, as it was last read; see storage/patch_scores.py.
+patch_scores = Table(
+    "patch_scores",
+    metadata,
+    Column("image_id", Integer, ForeignKey("images.id"), primary_key=True),
+    Column("image_rows", Integer, nullable=False),
+    Column("image_columns", Integer, nullable=False),
+    # Received pixels per pixel at the model's pitch, in which patches are counted.
+    Column("row_scale", Float, nullable=False),
+    Column("column_scale", Float, nullable=False),
+    Column("patch_size", Integer, nullable=False),
+    # Each patch: first row, first column (int32), probability (float16); little-endian, deflated.
+    Column("patch_count", Integer, nullable=False),
+    Column("patches", LargeBinary, nullable=False),
+    # The heat map: received pixels per cell, and its cells in 1/255, deflated.
+    Column("heat_rows", Integer, nullable=False),
+    Column("heat_columns", Integer, nullable=False),
+    Column("heat_row_step", Float, nullable=False),
+    Column("heat_column_step", Float, nullable=False),
+    Column("heat", LargeBinary, nullable=False),
+    # The model's score thresholds by operating point, and the one shown by default.
+    Column("thresholds", JSON, nullable=False),
+    Column("recommended", Integer, nullable=False),
+)
+
 results = Table(
     "results",
     metadata,
@@ -219,6 +255,7 @@ deliveries = Table(
     UniqueConstraint("result_id", "destination"),
     Index(None, "destination", "status", "due_at"),
     Index(None, "destination", "proof", "proof_due_at"),
+    Index(None, "destination", "delivered_at"),
 )
 
 commitments = Table(
@@ -283,6 +320,24 @@ pulls = Table(
     Column("due_at", UtcDateTime, nullable=False),
     Column("lease_owner", Text),
     Column("lease_until", UtcDateTime),
+    # How the last turn ended.
+    Column("ended_at", UtcDateTime),
+    Column("fetched", Integer),
+    Column("failed", Integer),
+    Column("error_text", Text),
+)
+
+# One row for each process of the node that runs, or was killed a short while ago.
+processes = Table(
+    "processes",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("beat_at", UtcDateTime, nullable=False),
+    Column("facts", JSON, nullable=False),
 )
 
 # One row for each destination that has been in trouble; see core/breaker.py.

@@ -22,11 +22,37 @@ _SEARCH_INDEXES = {
 def upgrade() -> None:
     """Add what is new; what is there keeps its meaning."""
     _add_exam_search()
+    _add_day()
 
 
 def downgrade() -> None:
     """Take it away again, the identifiers of patients first of all."""
+    _remove_day()
+    op.drop_table("patch_scores")
     _remove_exam_search()
+
+
+def _add_patch_scores() -> None:
+    op.create_table(
+        "patch_scores",
+        sa.Column("image_id", sa.Integer, nullable=False),
+        sa.Column("image_rows", sa.Integer, nullable=False),
+        sa.Column("image_columns", sa.Integer, nullable=False),
+        sa.Column("row_scale", sa.Float, nullable=False),
+        sa.Column("column_scale", sa.Float, nullable=False),
+        sa.Column("patch_size", sa.Integer, nullable=False),
+        sa.Column("patch_count", sa.Integer, nullable=False),
+        sa.Column("patches", sa.LargeBinary, nullable=False),
+        sa.Column("heat_rows", sa.Integer, nullable=False),
+        sa.Column("heat_columns", sa.Integer, nullable=False),
+        sa.Column("heat_row_step", sa.Float, nullable=False),
+        sa.Column("heat_column_step", sa.Float, nullable=False),
+        sa.Column("heat", sa.LargeBinary, nullable=False),
+        sa.Column("thresholds", sa.JSON, nullable=False),
+        sa.Column("recommended", sa.Integer, nullable=False),
+        sa.PrimaryKeyConstraint("image_id", name="pk_patch_scores"),
+        sa.ForeignKeyConstraint(["image_id"], ["images.id"], name="fk_patch_scores_image_id"),
+    )
 
 
 def _add_exam_search() -> None:
@@ -58,3 +84,58 @@ def _remove_exam_search() -> None:
         op.drop_index(name, "jobs")
     for table in ("deliveries", "jobs"):
         op.drop_column(table, "priority")
+
+
+# What the page of the day asks for, and which processes are there to be asked.
+_DAY_INDEXES = {
+    "ix_jobs_delivered_at_image_count_last_image_at": (
+        "jobs",
+        ["delivered_at", "image_count", "last_image_at"],
+    ),
+    "ix_deliveries_destination_delivered_at": ("deliveries", ["destination", "delivered_at"]),
+}
+
+
+def _add_day() -> None:
+    op.add_column("jobs", sa.Column("delivered_at", _TIME))
+    op.execute(
+        sa.text(
+            "UPDATE jobs SET delivered_at = ("
+            "SELECT max(d.delivered_at) FROM deliveries d WHERE d.job_id = jobs.id)"
+            " WHERE status IN ('delivered', 'committed', 'purged')"
+        )
+    )
+    for name, (table, columns) in _DAY_INDEXES.items():
+        op.create_index(name, table, columns)
+    held = sa.text("lease_until IS NOT NULL")
+    op.create_index(
+        "ix_jobs_lease_until", "jobs", ["lease_until"], sqlite_where=held, postgresql_where=held
+    )
+    for column in (
+        sa.Column("ended_at", _TIME),
+        sa.Column("fetched", sa.Integer),
+        sa.Column("failed", sa.Integer),
+        sa.Column("error_text", sa.Text),
+    ):
+        op.add_column("pulls", column)
+    op.create_table(
+        "processes",
+        sa.Column("id", sa.Text, nullable=False),
+        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("host", sa.Text, nullable=False),
+        sa.Column("pid", sa.Integer, nullable=False),
+        sa.Column("started_at", _TIME, nullable=False),
+        sa.Column("beat_at", _TIME, nullable=False),
+        sa.Column("facts", sa.JSON, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_processes"),
+    )
+
+
+def _remove_day() -> None:
+    op.drop_table("processes")
+    for name in ("error_text", "failed", "fetched", "ended_at"):
+        op.drop_column("pulls", name)
+    op.drop_index("ix_jobs_lease_until", "jobs")
+    for name, (table, _) in _DAY_INDEXES.items():
+        op.drop_index(name, table)
+    op.drop_column("jobs", "delivered_at")
