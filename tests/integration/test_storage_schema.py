@@ -129,10 +129,9 @@ def test_the_program_works_on_with_an_upgraded_database(version: str, file: Path
     database = Database(url)
     store, records = SqlExamStore(database), ExamRecords(database)
     exams = records.list_exams()
-    assert {exam.status for exam in exams} == set(ExamStatus) - {
-        ExamStatus.COMMITTED,
-        ExamStatus.SUPERSEDED,
-    }
+    # The first schema had no word for these.
+    later = {ExamStatus.COMMITTED, ExamStatus.SUPERSEDED} if version == "0001" else set()
+    assert {exam.status for exam in exams} == set(ExamStatus) - later
     for exam in exams:
         assert records.exam_detail(exam.id).events
     store.accept(new_image(7, "1.1"), now=LATER)
