@@ -1,4 +1,4 @@
-"""The long-running processes: `receive`, `work`, and `serve`, which runs both."""
+"""The long-running processes: `receive`, `work`, `web`, and `serve`, which runs them all."""
 
 from __future__ import annotations
 
@@ -158,12 +158,36 @@ def work(app: App) -> None:
         os._exit(0)
 
 
+def web(app: App) -> None:
+    """Answer browsers and programs until SIGTERM. Raises PortTaken."""
+    from cadnode.console import open_console
+    from cadnode.web.server import create_app
+    from cadnode.web.serving import WebServer, WebSettings
+
+    _keep_private()
+    stopping = _stop_on_signals()
+    app.open_audit("web")
+    store = app.open_store(create=True)
+    table = app.settings.web
+    server = WebServer(create_app(open_console(app, store)), WebSettings(table.host, table.port))
+    server.start()
+    app.audit.record(ApplicationStarted("web", os.getpid()))
+    log.info("the console is up", url=f"http://{table.host}:{server.port}/")
+    stopping.wait()
+    server.stop()
+    store.close()
+    app.audit.record(ApplicationStopped("web", os.getpid()))
+    app.audit.close()
+    log.info("stopped", process="web")
+
+
 def serve(app: App, config: Path | None) -> None:
-    """Run `receive` and `work`, start one that dies again, stop both on SIGTERM."""
+    """Run `receive`, `work` and `web`, start one that dies again, stop all on SIGTERM."""
     app.open_store(create=True).close()
     arguments = ["--config", str(config)] if config else []
+    names = ("receive", "work", "web") if app.settings.web.enabled else ("receive", "work")
     supervisor = Supervisor(
-        {name: [sys.executable, "-m", "cadnode", name, *arguments] for name in ("receive", "work")}
+        {name: [sys.executable, "-m", "cadnode", name, *arguments] for name in names}
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: supervisor.stop())

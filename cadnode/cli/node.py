@@ -1,4 +1,4 @@
-"""`cadnode serve|receive|work`, `check` and `config show`: running the node itself."""
+"""`cadnode serve|receive|work|web`, `check` and `config show`: running the node itself."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ config_commands = typer.Typer(help="The settings.", no_args_is_help=True)
 
 def add_to(cli: typer.Typer) -> None:
     """Add the commands of this module."""
-    for command in (serve, receive, work, check):
+    for command in (serve, receive, work, web, check):
         cli.command()(command)
     cli.add_typer(config_commands, name="config")
 
 
 def serve(config: ConfigOption = None) -> None:
-    """Run the whole node: receive and work, until SIGTERM or Ctrl-C."""
+    """Run the whole node: receive, work and console, until SIGTERM or Ctrl-C."""
     from cadnode import processes
 
     processes.serve(_logging(app_for(config)), config)
@@ -38,6 +38,13 @@ def work(config: ConfigOption = None) -> None:
     from cadnode import processes
 
     processes.work(_logging(app_for(config)))
+
+
+def web(config: ConfigOption = None) -> None:
+    """The console in a browser, until SIGTERM or Ctrl-C."""
+    from cadnode import processes
+
+    processes.web(_logging(app_for(config)))
 
 
 def check(as_json: JsonOption = False, config: ConfigOption = None) -> None:

@@ -226,15 +226,11 @@ class RetentionTable(_Table):
 
 
 class WebTable(_Table):
-    """`[web]`: the administrator's console."""
+    """`[web]`: the console."""
 
-    enabled: bool = False
-
-    @model_validator(mode="after")
-    def _not_yet(self) -> WebTable:
-        if self.enabled:
-            raise ValueError("the console is not part of this version yet; leave it false")
-        return self
+    enabled: bool = True
+    host: Host = "127.0.0.1"
+    port: Port = 8080
 
 
 class AuditTable(_Table):

@@ -6,6 +6,7 @@ used twice: a retired one stays here as a comment.
     CadnodeError
     ├── ConfigError             E101  the settings do not hold together
     │   └── TlsUnusable         E102  our certificate, its key or the CA does not serve
+    ├── PortTaken               E103  the console cannot listen on its port
     ├── ReceiveError
     │   ├── SpoolFull           E201  no room to keep another image
     │   ├── InstanceConflict    E202  other bytes under a SOP Instance UID that is already kept
@@ -70,6 +71,13 @@ class TlsUnusable(ConfigError):
     """Our certificate, its key or the CA does not serve; the message names the file."""
 
     code = "E102"
+
+
+class PortTaken(CadnodeError):
+    """The console cannot listen on its port; receiving and analysis do not need it."""
+
+    code = "E103"
+    retry = True
 
 
 class ReceiveError(CadnodeError):

@@ -38,6 +38,9 @@ port = {archive.port}
 
 [retention]
 reserve_mb = 64
+
+[web]
+enabled = false
 """
 
 

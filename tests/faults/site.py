@@ -55,6 +55,8 @@ longest_delay_seconds = 2.0
 commitment_delay_seconds = 0.5
 [retention]
 reserve_mb = 8
+[web]
+enabled = false
 [log]
 format = "json"
 """

@@ -135,8 +135,9 @@ def running_node(
     lease_seconds: float = 3.0,
     extra: str = "",
     port: int = 0,
+    web_port: int | None = None,
 ) -> Iterator[Node]:
-    """`cadnode serve` on a free port, ended at the end."""
+    """`cadnode serve` on a free port, ended at the end; with the console where it has a port."""
     folder.mkdir(parents=True, exist_ok=True)
     port = port or free_port()
     destinations = "".join(
@@ -151,6 +152,7 @@ def running_node(
         f"[exam]\nquiet_seconds = {quiet_seconds}\n"
         f"[work]\nlease_seconds = {lease_seconds}\npoll_seconds = 0.05\n"
         '[log]\nformat = "json"\n[retention]\nreserve_mb = 1\n'
+        f"[web]\nenabled = {'false' if web_port is None else 'true'}\nport = {web_port or 0}\n"
         f"{destinations}{extra}"
     )
     with (folder / "node.log").open("wb") as log:

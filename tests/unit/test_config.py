@@ -100,7 +100,6 @@ def test_without_a_folder_the_model_is_the_one_we_ship(tmp_path):
         (SOURCE + "[[pull]]\nsource = 'pax'", "pull: there is no source 'pax' in [[sources]]"),
         (SOURCE + "[[pull]]\nsource = 'old'\n" * 2, "may stand together once only"),
         (SOURCE + "retrieve = 'wado'", "sources.0.retrieve: Input should be 'get' or 'move'"),
-        ("[web]\nenabled = true", "web: the console is not part of this version"),
         ("[node", "not valid TOML"),
     ],
 )

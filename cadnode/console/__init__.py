@@ -1,0 +1,16 @@
+"""Fills the console with this node: each module implements the ports of one feature."""
+
+from __future__ import annotations
+
+from cadnode import __version__
+from cadnode.app import App, Store, utc_now
+from cadnode.web.console import Console
+
+
+def open_console(app: App, store: Store) -> Console:
+    """The console over an open job database; close the store when it is done."""
+    return Console(
+        station_name=app.settings.node.station_name,
+        version=__version__,
+        clock=utc_now,
+    )

@@ -1,0 +1,79 @@
+"""How errors reach a person or a program: a page, or JSON with `code` and `detail`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from cadnode.core.errors import CadnodeError, ConfigError, IllegalMove, NotFound
+from cadnode.web.pages import render
+
+API = "/api/"
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Have `app` answer every error the same way."""
+    app.add_exception_handler(CadnodeError, _refused)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _invalid)
+
+
+def status_of(error: CadnodeError) -> int:
+    """The HTTP status for one of our errors."""
+    if isinstance(error, NotFound):
+        return HTTPStatus.NOT_FOUND
+    if isinstance(error, IllegalMove):
+        return HTTPStatus.CONFLICT
+    if isinstance(error, ConfigError):
+        return HTTPStatus.UNPROCESSABLE_ENTITY
+    return HTTPStatus.SERVICE_UNAVAILABLE
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, CadnodeError)  # noqa: S101  as registered
+    return _answer(request, status_of(error), error.code, str(error))
+
+
+def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101  as registered
+    if error.status_code < HTTPStatus.BAD_REQUEST:
+        return Response(status_code=error.status_code, headers=error.headers)
+    return _answer(request, error.status_code, None, str(error.detail), error.headers)
+
+
+def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101  as registered
+    # The value itself is not repeated: it may name a patient.
+    detail = "; ".join(
+        f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
+        for problem in error.errors()
+    )
+    return _answer(request, HTTPStatus.UNPROCESSABLE_ENTITY, None, detail)
+
+
+def _answer(
+    request: Request,
+    status: int,
+    code: str | None,
+    detail: str,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    if request.url.path.startswith(API):
+        body: dict[str, Any] = {"code": code, "detail": detail}
+        return JSONResponse(body, status_code=status, headers=dict(headers or {}))
+    page = render(
+        request,
+        "problem.html",
+        status=status,
+        heading=HTTPStatus(status).phrase,
+        code=code,
+        detail=detail,
+    )
+    page.headers.update(headers or {})
+    return page
