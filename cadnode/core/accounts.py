@@ -141,7 +141,7 @@ def wait_after(
     beyond = len(recent) - free
     if beyond < 0 or not recent:
         return timedelta(0)
-    wait = min(rules.first_wait * 2 ** min(beyond, 32), rules.longest_wait)
+    wait = min(rules.first_wait * (1 << min(beyond, 32)), rules.longest_wait)
     return max(timedelta(0), max(recent) + wait - now)
 
 

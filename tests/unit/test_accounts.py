@@ -66,7 +66,8 @@ class TestWaiting:
         assert timedelta(0) <= wait(*ages) <= RULES.longest_wait
 
     def test_a_guesser_who_never_rests_gets_few_guesses_in_a_day(self):
-        now, failures = NOW, []
+        now = NOW
+        failures: list[datetime] = []
         while now < NOW + timedelta(days=1):
             pause = wait_after(failures, free=RULES.free_by_name, rules=RULES, now=now)
             if not pause:
@@ -103,7 +104,7 @@ def test_a_name_that_could_be_mistaken_is_refused(name):
 
 def test_a_name_is_the_same_however_it_is_typed():
     assert name_of("  Anna ") == "anna"
-    assert name_of("ａｎｎａ") == "anna"
+    assert name_of("\uff41nna") == "anna"
 
 
 @pytest.mark.parametrize(

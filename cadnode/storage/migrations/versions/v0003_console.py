@@ -21,6 +21,7 @@ _SEARCH_INDEXES = {
 
 def upgrade() -> None:
     """Add what is new; what is there keeps its meaning."""
+    _add_accounts()
     _add_exam_search()
     _add_day()
 
@@ -30,6 +31,7 @@ def downgrade() -> None:
     _remove_day()
     op.drop_table("patch_scores")
     _remove_exam_search()
+    _remove_accounts()
 
 
 def _add_patch_scores() -> None:
@@ -139,3 +141,75 @@ def _remove_day() -> None:
     for name, (table, _) in _DAY_INDEXES.items():
         op.drop_index(name, table)
     op.drop_column("jobs", "delivered_at")
+
+
+def _add_accounts() -> None:
+    op.create_table(
+        "users",
+        sa.Column("id", sa.Integer, nullable=False),
+        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("role", sa.Text, nullable=False),
+        sa.Column("origin", sa.Text, nullable=False),
+        sa.Column("password_hash", sa.Text),
+        sa.Column("issuer", sa.Text),
+        sa.Column("subject", sa.Text),
+        sa.Column("created_at", _TIME, nullable=False),
+        sa.Column("created_by", sa.Text, nullable=False),
+        sa.Column("last_sign_in_at", _TIME),
+        sa.PrimaryKeyConstraint("id", name="pk_users"),
+        sa.UniqueConstraint("name", name="uq_users_name"),
+        sa.UniqueConstraint("issuer", "subject", name="uq_users_issuer_subject"),
+    )
+    op.create_table(
+        "web_sessions",
+        sa.Column("id", sa.Integer, nullable=False),
+        sa.Column("user_id", sa.Integer, nullable=False),
+        sa.Column("secret_sha256", sa.Text, nullable=False),
+        sa.Column("began_at", _TIME, nullable=False),
+        sa.Column("last_used_at", _TIME, nullable=False),
+        sa.Column("address", sa.Text, nullable=False),
+        sa.Column("browser", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_web_sessions"),
+        sa.UniqueConstraint("secret_sha256", name="uq_web_sessions_secret_sha256"),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_web_sessions_user_id"),
+    )
+    op.create_table(
+        "api_tokens",
+        sa.Column("id", sa.Integer, nullable=False),
+        sa.Column("user_id", sa.Integer),
+        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("secret_sha256", sa.Text, nullable=False),
+        sa.Column("role", sa.Text, nullable=False),
+        sa.Column("created_at", _TIME, nullable=False),
+        sa.Column("created_by", sa.Text, nullable=False),
+        sa.Column("expires_at", _TIME, nullable=False),
+        sa.Column("last_used_at", _TIME),
+        sa.PrimaryKeyConstraint("id", name="pk_api_tokens"),
+        sa.UniqueConstraint("secret_sha256", name="uq_api_tokens_secret_sha256"),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_api_tokens_user_id"),
+    )
+    op.create_table(
+        "sign_in_failures",
+        sa.Column("id", sa.Integer, nullable=False),
+        sa.Column("name_sha256", sa.Text, nullable=False),
+        sa.Column("address", sa.Text, nullable=False),
+        sa.Column("at", _TIME, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_sign_in_failures"),
+    )
+    for table, column in _ACCOUNT_INDEXES:
+        op.create_index(f"ix_{table}_{column}", table, [column])
+
+
+def _remove_accounts() -> None:
+    for table in ("sign_in_failures", "api_tokens", "web_sessions", "users"):
+        op.drop_table(table)
+
+
+_ACCOUNT_INDEXES = (
+    ("web_sessions", "user_id"),
+    ("web_sessions", "began_at"),
+    ("api_tokens", "user_id"),
+    ("sign_in_failures", "name_sha256"),
+    ("sign_in_failures", "address"),
+    ("sign_in_failures", "at"),
+)
