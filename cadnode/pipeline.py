@@ -36,6 +36,7 @@ from cadnode.core.exam import (
 from cadnode.core.jobs import Exam, ExamStatus, Problem
 from cadnode.core.mammogram import ImageHeader, Intent
 from cadnode.core.model import algorithm, model_label
+from cadnode.core.patch_map import PatchMap
 from cadnode.core.ports import (
     Classifier,
     ExamStore,
@@ -158,10 +159,11 @@ class Pipeline(Outgoing):
             ),
             predecessors=tuple(predecessors),
         )
-        built = [builder.build(report) for builder in self._builders]
-        results = [
-            self._files.keep_result(exam.study_instance_uid, result) for result in built if result
-        ]
+        results = []
+        for builder in self._builders:
+            for built in builder.objects(report):
+                results.append(self._files.keep_result(exam.study_instance_uid, built))
+                pulse()
         self._store.record_results(
             exam,
             results,
@@ -216,10 +218,17 @@ class Pipeline(Outgoing):
             "analyzed",
             exam=exam.id,
             sop_instance_uid=image.sop_instance_uid,
-            patches=len(reading.probability),
+            patches=reading.patches,
             findings=len(reading.findings),
         )
-        return self._record(exam, image, ImageState.ANALYZED, header, findings=reading.findings)
+        return self._record(
+            exam,
+            image,
+            ImageState.ANALYZED,
+            header,
+            patch_map=reading.patch_map,
+            findings=reading.findings,
+        )
 
     def _settle_held(
         self,
@@ -306,12 +315,21 @@ class Pipeline(Outgoing):
         image: ExamImage,
         state: ImageState,
         header: ImageHeader | None,
+        *,
+        patch_map: PatchMap | None = None,
         **fields: Any,
     ) -> ExamImage:
         now = self._clock()
         model = self._model() if state is ImageState.ANALYZED else None
         self._store.record_image(
-            exam, image.id, state=state, header=header, model=model, now=now, **fields
+            exam,
+            image.id,
+            state=state,
+            header=header,
+            model=model,
+            patch_map=patch_map,
+            now=now,
+            **fields,
         )
         known = (
             {}

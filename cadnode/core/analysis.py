@@ -14,23 +14,8 @@ from cadnode.core.intensity import NORMALISATIONS
 from cadnode.core.mammogram import Mammogram
 from cadnode.core.marks import marks
 from cadnode.core.model import ModelSpec, PatchScores
+from cadnode.core.patch_map import HeatMap, PatchMap
 from cadnode.core.ports import Classifier
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class HeatMap:
-    """Where the model sees something, coarse, for display."""
-
-    values: NDArray[np.float32]
-    """0..1: patch probability times localisation map, the mean of the patches that overlap."""
-    row_step: float
-    """Received pixels per row of `values`."""
-    column_step: float
-    """Received pixels per column of `values`.
-
-    Value [r, c] covers the received pixels from (c * column_step, r * row_step) on, as
-    (column, row); the last ones may reach beyond the image.
-    """
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,16 +24,12 @@ class ImageReading:
 
     findings: tuple[Finding, ...]
     """In received pixels, highest score first."""
-    origins: NDArray[np.intp]
-    """(n, 2): first (row, column) of each scored patch at the model's pitch."""
-    probability: NDArray[np.float32]
-    """(n,): what the model said of each patch."""
-    heat: HeatMap
+    patch_map: PatchMap
 
     @property
     def patches(self) -> int:
         """How many patches were scored."""
-        return len(self.origins)
+        return len(self.patch_map.origins)
 
 
 def analyze_mammogram(
@@ -79,9 +60,17 @@ def analyze_mammogram(
     )
     return ImageReading(
         findings=marks(grid, mammogram.pixels, mammogram.spacing, origins, scores, spec),
-        origins=origins,
-        probability=scores.probability,
-        heat=_heat(grid, origins, scores, spec),
+        patch_map=PatchMap(
+            image_shape=grid.image_shape,
+            row_scale=grid.row_scale,
+            column_scale=grid.column_scale,
+            patch_size=spec.patch_size,
+            origins=origins.astype(np.int32),
+            probability=scores.probability,
+            heat=_heat(grid, origins, scores, spec),
+            thresholds=spec.thresholds,
+            recommended=spec.recommended,
+        ),
     )
 
 

@@ -6,7 +6,7 @@ in `tests/contract` run on every implementation.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -33,7 +33,8 @@ from cadnode.core.jobs import (
     StoredResult,
 )
 from cadnode.core.mammogram import ImageHeader, Mammogram
-from cadnode.core.model import ModelSpec, PatchScores
+from cadnode.core.model import ModelSpec, PatchScores, RunsOn
+from cadnode.core.patch_map import PatchMap
 from cadnode.core.proof_ports import CommitmentStore, ProofStore
 from cadnode.core.reasons import Reason
 from cadnode.core.retention import Purgeable
@@ -59,6 +60,11 @@ class Classifier(Protocol):
     @property
     def spec(self) -> ModelSpec: ...
 
+    @property
+    def runs_on(self) -> RunsOn:
+        """What it computes on."""
+        ...
+
     def classify(self, patches: NDArray[np.float32]) -> PatchScores:
         """Scores for normalised patches of shape (n, patch_size, patch_size).
 
@@ -73,11 +79,12 @@ class OutputBuilder(Protocol):
     @property
     def kind(self) -> str: ...
 
-    def build(self, report: ExamReport) -> BuiltResult | None:
-        """The object, or None when this kind has nothing to say about `report`.
+    def objects(self, report: ExamReport) -> Iterator[BuiltResult]:
+        """One object after the other, each made when it is asked for; none when this kind has
+        nothing to say about `report`.
 
-        Equal reports give equal bytes. Raises ResultInvalid when the object breaks one of our own
-        invariants.
+        Equal reports give equal bytes. Raises ResultInvalid when an object breaks one of our own
+        invariants, ImageFailed and ImageUnreachable when an image that it shows cannot be read.
         """
         ...
 
@@ -181,6 +188,7 @@ class ExamStore(ProofStore, CommitmentStore, Protocol):
         header: ImageHeader | None = None,
         findings: Sequence[Finding] = (),
         model: str | None = None,
+        patch_map: PatchMap | None = None,
         reason: Reason | None = None,
         detail: str = "",
         now: datetime,
@@ -190,6 +198,11 @@ class ExamStore(ProofStore, CommitmentStore, Protocol):
 
         Also used with state RECEIVED and a header to note what a held image is.
         """
+        ...
+
+    def patch_map(self, image_id: int) -> PatchMap | None:
+        """The patch scores of an analyzed image, as `record_image` got them: probabilities to
+        0.001, the heat map to 1/255. None when there are none, or they were purged."""
         ...
 
     def release_exam(

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cadnode.core.analysis import HeatMap
+from cadnode.core.patch_map import HeatMap
 from cadnode.core.findings import Finding
 from cadnode.core.mammogram import PixelSpacing
 from cadnode.pictures.canvas import OPTIONAL, SHOWN, Canvas, percent

@@ -12,9 +12,11 @@ from cadnode.core.exam import ImageState
 from cadnode.core.findings import Finding
 from cadnode.core.jobs import ANALYSIS_LANE, FINISHED, Exam, ExamStatus, Problem
 from cadnode.core.mammogram import ImageHeader
+from cadnode.core.patch_map import PatchMap
 from cadnode.core.reasons import Reason
 from cadnode.storage.claiming import claim_rows, is_due
 from cadnode.storage.database import StorePart
+from cadnode.storage.patch_scores import kept_patch_map, replace_patch_map
 from cadnode.storage.rows import (
     AnyRow,
     check_move,
@@ -95,6 +97,7 @@ class Analysis(StorePart):
         header: ImageHeader | None = None,
         findings: Sequence[Finding] = (),
         model: str | None = None,
+        patch_map: PatchMap | None = None,
         reason: Reason | None = None,
         detail: str = "",
         now: datetime,
@@ -116,6 +119,7 @@ class Analysis(StorePart):
                 )
             )
             _replace_findings(connection, image_id, findings)
+            replace_patch_map(connection, image_id, patch_map)
             log_event(
                 connection,
                 job_id=exam.id,
@@ -129,6 +133,11 @@ class Analysis(StorePart):
                 ),
                 actor=exam.owner,
             )
+
+    def patch_map(self, image_id: int) -> PatchMap | None:
+        """See ExamStore.patch_map."""
+        with self._database.read() as connection:
+            return kept_patch_map(connection, image_id)
 
     def release_exam(
         self,

@@ -14,6 +14,7 @@ from cadnode.core.jobs import DeliveryStatus, ExamStatus
 from cadnode.core.reasons import Reason
 from cadnode.core.retention import Purgeable
 from cadnode.storage.database import StorePart
+from cadnode.storage.patch_scores import purge_patch_maps
 from cadnode.storage.proofs import ask_at_once, exam_awaits_proof, give_up_proofs
 from cadnode.storage.rows import AnyRow, check_move, job_row, log_event
 from cadnode.storage.tables import (
@@ -168,6 +169,7 @@ class Persons(StorePart):
                 text="The retention is over: the files are deleted, the rows stay.",
                 actor=_RETENTION,
             )
+            purge_patch_maps(connection, exam_id)
             return _files(connection, exam_id)
 
 

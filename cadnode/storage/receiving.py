@@ -14,6 +14,7 @@ from cadnode.core.reasons import Reason
 from cadnode.storage.database import StorePart
 from cadnode.storage.reporting import supersede_unreported
 from cadnode.storage.rows import AnyRow, log_event
+from cadnode.storage.patch_scores import replace_patch_map
 from cadnode.storage.tables import deliveries, findings, images, jobs, replaced_images
 
 _ACTOR = "receiver"
@@ -114,6 +115,7 @@ def _take_over(
     )
     exam = _open_exam(connection, image, now) or _new_exam(connection, image, now)
     connection.execute(delete(findings).where(findings.c.image_id == kept.id))
+    replace_patch_map(connection, kept.id, None)
     values = _values(exam, image, now) | {"returned": returned}
     connection.execute(update(images).where(images.c.id == kept.id).values(values))
     return exam

@@ -29,6 +29,7 @@ from cadnode.core.jobs import (
     status_after_deliveries,
 )
 from cadnode.core.mammogram import ImageHeader
+from cadnode.core.patch_map import PatchMap
 from cadnode.core.proof import ProofState
 from cadnode.core.reasons import Reason
 from cadnode.core.retention import Purgeable
@@ -62,6 +63,7 @@ class FakeJob:
 class FakeImage:
     job: FakeJob
     value: ExamImage
+    patch_map: PatchMap | None = None
 
 
 @dataclass
@@ -237,11 +239,13 @@ class FakeExamStore(FakeProofs):
         header: ImageHeader | None = None,
         findings: Sequence[Finding] = (),
         model: str | None = None,
+        patch_map: PatchMap | None = None,
         reason: Reason | None = None,
         detail: str = "",
         now: datetime,
     ) -> None:
         image = self._image(exam, image_id)
+        image.patch_map = patch_map
         image.value = replace(
             image.value,
             state=state,
@@ -270,6 +274,9 @@ class FakeExamStore(FakeProofs):
         code = reason.code if reason else None
         uid = image.value.sop_instance_uid
         self._log(self.jobs[exam.id], now, kind, code, uid, exam.owner)
+
+    def patch_map(self, image_id: int) -> PatchMap | None:
+        return self.images[image_id].patch_map if image_id in self.images else None
 
     def release_exam(
         self,
@@ -654,6 +661,9 @@ class FakeExamStore(FakeProofs):
             raise IllegalMove(f"exam {exam_id} is {job.status}")
         job.status = ExamStatus.PURGED
         self._log(job, now, "purged", None, None, "retention")
+        for image in self.images.values():
+            if image.job is job:
+                image.patch_map = None
         needed = {
             path
             for other in self.jobs.values()

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sqlalchemy import select
 
@@ -25,6 +26,7 @@ from cadnode.core.jobs import (
     StoredResult,
 )
 from cadnode.core.mammogram import ImageHeader, Intent, Laterality
+from cadnode.core.patch_map import HeatMap, PatchMap
 from cadnode.core.ports import ExamStore
 from cadnode.core.reasons import Reason
 from cadnode.core.retention import Purgeable
@@ -81,6 +83,22 @@ FINDING = Finding(
     area_mm2=3.5,
     operating_point=1,
     calcifications=(Calcification((101.0, 201.0), 0.3, 5.5),),
+)
+
+PATCH_MAP = PatchMap(
+    image_shape=(4000, 3000),
+    row_scale=1.0 / 0.7,
+    column_scale=1.4,
+    patch_size=224,
+    origins=np.array([[0, 0], [-3, 1920], [2800, 56]], dtype=np.int32),
+    probability=np.array([0.001, 0.75, 0.9999], dtype=np.float32),
+    heat=HeatMap(
+        values=np.linspace(0, 1, 35, dtype=np.float32).reshape(5, 7),
+        row_step=30.5,
+        column_step=31.25,
+    ),
+    thresholds=(0.9, 0.5),
+    recommended=1,
 )
 
 
@@ -465,6 +483,58 @@ class TestImages:
         )
         assert (kept.findings, kept.analyzed_at, kept.view_name) == ((), None, "RMLO")
         assert snapshot(store)["events"][-1][2:4] == ("image-failed", "N210")
+
+    def test_the_patch_scores_of_an_image_come_back(self, store: ExamStore):
+        store.accept(new_image(), now=T0)
+        store.record_image(
+            claim(store), 1, state=ImageState.ANALYZED, patch_map=PATCH_MAP, now=T0
+        )
+        kept = store.patch_map(1)
+        assert kept is not None
+        assert np.array_equal(kept.origins, PATCH_MAP.origins)
+        assert np.allclose(kept.probability, PATCH_MAP.probability, atol=1e-3)
+        assert np.allclose(kept.heat.values, PATCH_MAP.heat.values, atol=1 / 255)
+        assert kept.heat.values.shape == PATCH_MAP.heat.values.shape
+        assert np.allclose(kept.boxes, PATCH_MAP.boxes, atol=1e-9)
+        for name in ("image_shape", "row_scale", "column_scale", "patch_size"):
+            assert getattr(kept, name) == getattr(PATCH_MAP, name)
+        assert (kept.thresholds, kept.recommended) == ((0.9, 0.5), 1)
+        assert (kept.heat.row_step, kept.heat.column_step) == (30.5, 31.25)
+        assert store.patch_map(2) is None
+
+    def test_patch_scores_are_those_of_the_last_reading(self, store: ExamStore):
+        store.accept(new_image(), now=T0)
+        exam = claim(store)
+        analyzed = ImageState.ANALYZED
+        store.record_image(exam, 1, state=analyzed, patch_map=PATCH_MAP, now=T0)
+        other = replace(PATCH_MAP, probability=PATCH_MAP.probability[::-1])
+        store.record_image(exam, 1, state=analyzed, patch_map=other, now=T0)
+        kept = store.patch_map(1)
+        assert kept is not None
+        assert np.allclose(kept.probability, other.probability, atol=1e-3)
+        store.record_image(exam, 1, state=ImageState.SET_ASIDE, reason=Reason.IMPLANT, now=T0)
+        assert store.patch_map(1) is None
+
+    def test_patch_scores_go_with_the_bytes_they_are_of(self, store: ExamStore):
+        for number in (1, 2):
+            store.accept(new_image(number), now=T0)
+        exam = claim(store)
+        for number in (1, 2):
+            store.record_image(
+                exam, number, state=ImageState.ANALYZED, patch_map=PATCH_MAP, now=T0
+            )
+        store.accept(new_image(1, content="b"), now=T0)
+        assert store.patch_map(1) is None
+        assert store.patch_map(2) is not None
+
+    def test_patch_scores_are_purged_with_the_files(self, store: ExamStore):
+        store.accept(new_image(), now=T0)
+        exam = claim(store)
+        store.record_image(exam, 1, state=ImageState.ANALYZED, patch_map=PATCH_MAP, now=T0)
+        store.move_exam(exam, ExamStatus.SKIPPED, text="Nothing.", now=T0)
+        assert store.patch_map(1) is not None
+        store.mark_purged(1, now=T0 + DAY)
+        assert store.patch_map(1) is None
 
     def test_an_image_of_another_study_is_not_found(self, store: ExamStore):
         store.accept(new_image(1, "1.1"), now=T0)

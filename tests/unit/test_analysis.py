@@ -79,7 +79,7 @@ def test_a_breast_without_a_cluster_has_no_finding():
     pixels, _ = phantom(0.1, dots=False)
     reading = analyze_mammogram(mammogram(pixels, 0.1), FakeClassifier())
     assert reading.findings == ()
-    assert reading.patches == len(reading.probability) > 0
+    assert reading.patches == len(reading.patch_map.probability) > 0
 
 
 def test_the_batch_size_changes_nothing():
@@ -107,7 +107,7 @@ def test_the_lease_is_renewed_after_each_batch_and_a_lost_one_stops_the_reading(
 
 def test_the_heat_is_highest_where_the_cluster_is():
     pixels, dots = phantom(0.07)
-    heat = analyze_mammogram(mammogram(pixels, 0.07), FakeClassifier()).heat
+    heat = analyze_mammogram(mammogram(pixels, 0.07), FakeClassifier()).patch_map.heat
     row, column = np.unravel_index(np.argmax(heat.values), heat.values.shape)
     center = np.array([(column + 0.5) * heat.column_step, (row + 0.5) * heat.row_step])
     assert np.hypot(*(center - dots.mean(axis=0))) * 0.07 < 4.0

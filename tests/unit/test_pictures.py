@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from cadnode.core.analysis import HeatMap
+from cadnode.core.patch_map import HeatMap
 from cadnode.core.findings import Calcification, Finding
 from cadnode.core.mammogram import PixelSpacing
 from cadnode.pictures import (

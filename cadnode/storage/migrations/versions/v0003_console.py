@@ -23,6 +23,7 @@ def upgrade() -> None:
     """Add what is new; what is there keeps its meaning."""
     _add_accounts()
     _add_exam_search()
+    _add_patch_scores()
     _add_day()
 
 
