@@ -21,6 +21,12 @@ from cadnode.dimse.commitment_messages import (
 )
 from cadnode.dimse.destination import Destination, Line, Timeouts, within
 
+
+def reporting_roles() -> list[Any]:
+    """The role selection by which we are the SCP on an association that we open (PS3.4 J.3.3)."""
+    return [build_role(STORAGE_COMMITMENT, scp_role=True)]
+
+
 TAKEN = frozenset({0x0000, 0x0107, 0x0116})
 
 
@@ -50,9 +56,7 @@ class DicomReporter:
 
 def _report(line: Line, request: CommitmentRequest, report: CommitmentReport) -> str:
     """Why the report was not taken; "" when it was."""
-    trouble = line.open(
-        [commitment_context()], roles=[build_role(STORAGE_COMMITMENT, scp_role=True)]
-    )
+    trouble = line.open([commitment_context()], roles=reporting_roles())
     if trouble is not None:
         return f"{trouble.cause}: {trouble.detail}"
     # Whatever the other end made of the roles: who accepts the context knows what comes.

@@ -10,7 +10,6 @@ from typing import Any, cast
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from pynetdicom.dimse_primitives import N_ACTION
-from pynetdicom.presentation import build_context
 
 from cadnode.core.commitment import CommitmentItem
 from cadnode.core.proof import (
@@ -32,9 +31,8 @@ from cadnode.dimse.commitment_messages import (
     encoded,
     request_data_set,
 )
-from cadnode.dimse.contexts import UNCOMPRESSED_TRANSFER_SYNTAXES
 from cadnode.dimse.destination import Destination, Line, Timeouts, Trouble, within
-from cadnode.dimse.find import PENDING, STUDY_ROOT_FIND
+from cadnode.dimse.find import PENDING, STUDY_ROOT_FIND, find_context
 
 LINGER_SECONDS = 3.0
 """An archive that reports on the association of the request does it at once."""
@@ -157,7 +155,7 @@ def _no_answer(trouble: Trouble) -> AskOutcome:
 
 
 def _find(line: Line, proofs: Sequence[Proof]) -> FindOutcome:
-    trouble = line.open([build_context(STUDY_ROOT_FIND, list(UNCOMPRESSED_TRANSFER_SYNTAXES))])
+    trouble = line.open([find_context()])
     if trouble is not None:
         if trouble.cause is SendCause.CONTEXT_REJECTED:
             return FindOutcome(FindAnswer.NOT_OFFERED)

@@ -12,7 +12,7 @@ from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 from pydicom.uid import ImplicitVRLittleEndian
 from pynetdicom.dsutils import encode
-from pynetdicom.presentation import build_context
+from pynetdicom.presentation import PresentationContext, build_context
 
 from cadnode.core.errors import CadnodeError, Refused, TooManyMatches, Unreachable
 from cadnode.dimse.contexts import UNCOMPRESSED_TRANSFER_SYNTAXES
@@ -31,6 +31,11 @@ MOST_ANSWERS = 100_000
 """Answers to one query within a study; more are no study."""
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
+
+
+def find_context() -> PresentationContext:
+    """The presentation context of every query, in the uncompressed transfer syntaxes."""
+    return build_context(STUDY_ROOT_FIND, list(UNCOMPRESSED_TRANSFER_SYNTAXES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +186,7 @@ def _find(line: Line, study_instance_uid: str, modality: str) -> list[FoundInsta
 
 
 def _open(line: Line) -> None:
-    trouble = line.open([build_context(STUDY_ROOT_FIND, list(UNCOMPRESSED_TRANSFER_SYNTAXES))])
+    trouble = line.open([find_context()])
     if trouble is not None:
         raise Unreachable(f"{trouble.cause}: {trouble.detail}")
 

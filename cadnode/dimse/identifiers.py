@@ -1,10 +1,11 @@
-"""The four identifiers of a received object, read from its file without reading the object."""
+"""The identifiers of a received object, read from its file without reading the object."""
 
 from __future__ import annotations
 
 import re
 import struct
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -16,12 +17,26 @@ from pydicom.tag import BaseTag
 from pydicom.uid import UID
 
 from cadnode.core.errors import UnreadableObject
+from cadnode.core.identifiers import ExamIdentifiers
+from cadnode.dimse.identifier_text import day_of, text_of
 
 LONGEST_INFLATED = 4 << 20
 """Bytes of a deflated data set that are looked at; the identifiers stand near its beginning."""
 
 _SOP_CLASS, _SOP_INSTANCE = 0x00080016, 0x00080018
 _STUDY, _SERIES = 0x0020000D, 0x0020000E
+_CHARACTER_SET, _STUDY_DATE = 0x00080005, 0x00080020
+_ACCESSION, _PATIENT_ID = 0x00080050, 0x00100020
+_WANTED = [
+    BaseTag(tag)
+    for tag in (
+        *(_CHARACTER_SET, _SOP_CLASS, _SOP_INSTANCE, _STUDY_DATE, _ACCESSION, _PATIENT_ID),
+        *(_STUDY, _SERIES),
+    )
+]
+
+LONGEST_VALUE = 1024
+"""Bytes; a longer value of these is not even read."""
 
 _UID = re.compile(rb"[0-9]+(\.[0-9]+)*")
 """Leading zeros in a component break PS3.5 section 9.1 but are met in the field."""
@@ -52,6 +67,8 @@ class Identifiers:
     sop_instance_uid: str
     study_instance_uid: str
     series_instance_uid: str
+    exam: ExamIdentifiers
+    """Without what cannot be read: an object is never refused for these."""
 
 
 def read_identifiers(path: Path, data_set_offset: int, transfer_syntax_uid: str) -> Identifiers:
@@ -60,7 +77,6 @@ def read_identifiers(path: Path, data_set_offset: int, transfer_syntax_uid: str)
     Raises UnreadableObject naming the attribute that is missing or is no UID.
     """
     syntax = UID(transfer_syntax_uid)
-    wanted = [_SOP_CLASS, _SOP_INSTANCE, _STUDY, _SERIES]
     try:
         with path.open("rb") as file:
             file.seek(data_set_offset)
@@ -70,9 +86,10 @@ def read_identifiers(path: Path, data_set_offset: int, transfer_syntax_uid: str)
                 syntax.is_implicit_VR,
                 True,
                 stop_when=_beyond_the_series,
-                specific_tags=[BaseTag(tag) for tag in wanted],
+                defer_size=LONGEST_VALUE,
+                specific_tags=_WANTED,
             )
-            values = {tag: data_set.get_item(tag) for tag in wanted}
+            values = {tag: data_set.get_item(tag, keep_deferred=True) for tag in _WANTED}
     except UNPARSABLE as error:
         raise UnreadableObject(f"the data set cannot be parsed: {type(error).__name__}") from error
     return Identifiers(
@@ -80,6 +97,20 @@ def read_identifiers(path: Path, data_set_offset: int, transfer_syntax_uid: str)
         _uid("SOP Instance UID", values[_SOP_INSTANCE]),
         _uid("Study Instance UID", values[_STUDY]),
         _uid("Series Instance UID", values[_SERIES]),
+        _exam(values),
+    )
+
+
+def _exam(values: Mapping[int, object]) -> ExamIdentifiers:
+    def raw(tag: int) -> bytes:
+        value = getattr(values[tag], "value", None)
+        return value if isinstance(value, bytes) else b""
+
+    terms = raw(_CHARACTER_SET)
+    return ExamIdentifiers(
+        text_of(raw(_PATIENT_ID), terms) or None,
+        text_of(raw(_ACCESSION), terms) or None,
+        day_of(raw(_STUDY_DATE)),
     )
 
 

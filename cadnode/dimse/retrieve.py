@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from pynetdicom.presentation import PresentationContext, build_context
 
@@ -41,6 +41,26 @@ _COMPRESSED = tuple(
     syntax for syntax in RECEIVED_TRANSFER_SYNTAXES if syntax not in UNCOMPRESSED_TRANSFER_SYNTAXES
 )
 _SYNTAXES = (*UNCOMPRESSED_TRANSFER_SYNTAXES, *_COMPRESSED)
+
+
+def get_contexts(
+    sop_class_uids: Iterable[str] = (), syntaxes: Iterable[str] = _SYNTAXES
+) -> list[PresentationContext]:
+    """What is proposed for a C-GET: the service, and each image SOP class (all that the node
+    receives where none is named) in each of the syntaxes."""
+    return [
+        build_context(STUDY_ROOT_GET, list(UNCOMPRESSED_TRANSFER_SYNTAXES)),
+        *proposed_contexts(
+            (sop_class, syntax)
+            for sop_class in tuple(sop_class_uids) or RECEIVED_SOP_CLASSES
+            for syntax in tuple(syntaxes)
+        ),
+    ]
+
+
+def move_contexts() -> list[PresentationContext]:
+    """What is proposed for a C-MOVE."""
+    return [build_context(STUDY_ROOT_MOVE, list(UNCOMPRESSED_TRANSFER_SYNTAXES))]
 
 
 class Retriever:
@@ -80,14 +100,7 @@ class Retriever:
         syntaxes, others = _SYNTAXES, list(_COMPRESSED)
         while True:
             run = GetRun(self._source, study_instance_uid, _after(progress, done), keeping)
-            contexts = [
-                build_context(STUDY_ROOT_GET, list(UNCOMPRESSED_TRANSFER_SYNTAXES)),
-                *proposed_contexts(
-                    (sop_class, syntax)
-                    for sop_class in sop_class_uids or RECEIVED_SOP_CLASSES
-                    for syntax in syntaxes
-                ),
-            ]
+            contexts = get_contexts(sop_class_uids, syntaxes)
             seconds = max(0.1, ends - time.monotonic())
             now = self._within(run, contexts, left, min(SILENCE_SECONDS, seconds), seconds)
             asked = {uid for one in left for uid in one.sop_instance_uids}
@@ -104,9 +117,8 @@ class Retriever:
     ) -> dict[str, str]:
         """Have the images sent to our receiver; by SOP Instance UID, why one may be missing."""
         run = MoveRun(self._source, study_instance_uid, progress, self._receiver)
-        contexts = [build_context(STUDY_ROOT_MOVE, list(UNCOMPRESSED_TRANSFER_SYNTAXES))]
         # Pending answers are optional: all it says may be that it is done.
-        return self._within(run, contexts, series, self._deadline, self._deadline)
+        return self._within(run, move_contexts(), series, self._deadline, self._deadline)
 
     def _within(
         self,

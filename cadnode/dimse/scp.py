@@ -26,6 +26,7 @@ from pynetdicom.presentation import PresentationContext
 
 from cadnode.core.errors import ConfigError
 from cadnode.core.jobs import Acceptance
+from cadnode.core.metrics import NoMetrics
 from cadnode.core.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from cadnode.dimse.admission import (
     NO_REASON_GIVEN,
@@ -41,6 +42,7 @@ from cadnode.dimse.admission import (
 )
 from cadnode.dimse.contexts import VERIFICATION, received_contexts
 from cadnode.dimse.incoming import PARTIAL_SUFFIX, Allowance, SpoolingProvider
+from cadnode.dimse.metering import AssociationMeter
 from cadnode.dimse.server import Doorstep, Port, Server
 from cadnode.dimse.storing import SUCCESS, IncomingObject, StoreAnswers
 from cadnode.dimse.tls import ListenTls, RenewedContext, certificate_sha256, server_context
@@ -96,7 +98,7 @@ class StorageScp:
 
     `receive` keeps one object for good and is called from many threads at once; `room` says
     whether that many more bytes may be written; `services` answer what else comes on this port;
-    `no_tls` is told the address and the reason where a TLS handshake failed.
+    `no_tls` is told the address and the reason where a TLS handshake failed; `meter` counts.
     """
 
     def __init__(
@@ -106,10 +108,12 @@ class StorageScp:
         room: Callable[[int], bool] = lambda _size: True,
         services: Sequence[Service] = (),
         no_tls: Callable[[str, str], None] = lambda _address, _why: None,
+        meter: AssociationMeter | None = None,
     ) -> None:
         self._settings = settings
-        self._services = services
-        self._store = StoreAnswers(receive)
+        self._meter = meter or AssociationMeter(NoMetrics(), str)
+        self._services = (*services, self._meter)
+        self._store = StoreAnswers(self._meter.counted(receive), self._meter.answered)
         self._room = room
         self._no_tls = no_tls
         self._rules = Rules(
@@ -235,6 +239,7 @@ class StorageScp:
             refusal = Refusal(NO_REASON_GIVEN, f"admission broke: {type(error).__name__}")
         if refusal is None:
             return
+        self._meter.refused(refusal)
         log.warning(
             "rejected %r at %s calling %r: %s",
             caller.calling_ae,

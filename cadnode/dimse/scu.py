@@ -6,13 +6,14 @@ only between the uncompressed syntaxes is a data set encoded anew.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
+from pynetdicom.presentation import PresentationContext
 
 from cadnode.core.errors import NotFound
 from cadnode.core.ports import OutgoingObject, PeerCheck
@@ -133,11 +134,14 @@ def _store(
     return (None, line.after_silence()) if status is None else (int(status), silence)
 
 
+def check_contexts(sop_class_uids: Iterable[str]) -> list[PresentationContext]:
+    """What is proposed to a destination that is only looked at: C-ECHO, and what it is to take."""
+    syntax = UNCOMPRESSED_TRANSFER_SYNTAXES[0]
+    return proposed_contexts((uid, syntax) for uid in (VERIFICATION, *sop_class_uids))
+
+
 def _check(line: Line, sop_class_uids: Sequence[str]) -> PeerCheck:
-    syntaxes = UNCOMPRESSED_TRANSFER_SYNTAXES
-    trouble = line.open(
-        proposed_contexts((uid, syntaxes[0]) for uid in (VERIFICATION, *sop_class_uids))
-    )
+    trouble = line.open(check_contexts(sop_class_uids))
     if trouble is not None:
         return PeerCheck(
             trouble.cause is SendCause.CONTEXT_REJECTED,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.events import Event
 
 from cadnode.core.errors import CadnodeError, SpoolFull, UnreadableObject
+from cadnode.core.identifiers import NO_IDENTIFIERS, ExamIdentifiers
 from cadnode.core.jobs import Acceptance
 from cadnode.dimse.contexts import RECEIVED_SOP_CLASSES
 from cadnode.dimse.identifiers import Identifiers, read_identifiers
@@ -46,16 +48,23 @@ class IncomingObject:
     calling_host: str
     association: int = 0
     """A number that the association on which it came has for itself while it lasts."""
+    identifiers: ExamIdentifiers = NO_IDENTIFIERS
 
 
 class StoreAnswers:
     """Answers C-STORE requests on associations that have a `SpoolingProvider`.
 
-    `receive` keeps one object for good; 0x0000 is answered only when it has returned.
+    `receive` keeps one object for good; 0x0000 is answered only when it has returned. `answered`
+    is told the calling AE title, the status, and the seconds since the object was whole.
     """
 
-    def __init__(self, receive: Callable[[IncomingObject], Acceptance]) -> None:
+    def __init__(
+        self,
+        receive: Callable[[IncomingObject], Acceptance],
+        answered: Callable[[str, int, float], None] = lambda _ae, _status, _seconds: None,
+    ) -> None:
         self._receive = receive
+        self._answered = answered
         self._running = 0
         self._idle = threading.Condition()
 
@@ -66,6 +75,7 @@ class StoreAnswers:
 
     def answer(self, event: Event) -> Dataset:
         """Keep the object of this EVT_C_STORE; its status, with a comment when it is not kept."""
+        began = time.perf_counter()
         with self._idle:
             self._running += 1
         incoming = cast("SpoolingProvider", event.assoc.dimse).take(event.dataset_path)
@@ -77,6 +87,7 @@ class StoreAnswers:
             with self._idle:
                 self._running -= 1
                 self._idle.notify_all()
+        self._answered(str(event.assoc.remote["ae_title"]), status, time.perf_counter() - began)
         if status != SUCCESS:
             log.warning(
                 "answered 0x%04X to %s for %s: %s",
@@ -115,6 +126,7 @@ class StoreAnswers:
                     calling_ae=str(event.assoc.remote["ae_title"]),
                     calling_host=str(event.assoc.remote["address"]),
                     association=id(event.assoc),
+                    identifiers=found.exam,
                 )
             )
         except UnreadableObject as error:

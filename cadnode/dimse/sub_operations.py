@@ -32,7 +32,7 @@ MOST_IMAGES_AT_ONCE = 100
 
 MOVE_DESTINATION_UNKNOWN = 0xA801
 
-_STATUSES = {
+RETRIEVE_STATUSES = {
     0x0122: "the SOP class is not supported",
     0x0124: "we are not authorized",
     0xA701: "out of resources, the number of matches is unknown",
@@ -41,8 +41,20 @@ _STATUSES = {
     0xB000: "it could not send all of them",
     0xFE00: "it cancelled the transfer",
 }
+"""Final statuses of C-GET and C-MOVE in words (PS3.4 tables C.4-2 and C.4-3)."""
 
-_COULD_NOT_SEND = frozenset({0x0122, 0xA702, 0xB000, *range(0xC000, 0xD000)})
+COULD_NOT_SEND = frozenset({0x0122, 0xA702, 0xB000, *range(0xC000, 0xD000)})
+"""What a C-GET may end in because the archive cannot convert: asked for in another syntax."""
+
+
+def receiving_roles(contexts: Sequence[PresentationContext], service: str) -> list[Any]:
+    """The role selection items by which we are SCP of every SOP class but the service itself."""
+    return [
+        build_role(uid, scp_role=True)
+        for uid in dict.fromkeys(str(context.abstract_syntax) for context in contexts)
+        if uid != service
+    ]
+
 
 Progress = Callable[[int, int], None]
 """Called with the images of the study that are done, and that have failed, so far."""
@@ -102,7 +114,7 @@ class Run:
             if refusal is None and status is None:
                 refusal = "stopped" if stopping.is_set() else f"{self.service}: {_silence(line)}"
             if status != SUCCESS:
-                self.another_syntax_may_do = refusal is None and status in _COULD_NOT_SEND
+                self.another_syntax_may_do = refusal is None and status in COULD_NOT_SEND
                 for uid in uids:
                     # What we have answered ourselves says more.
                     self.reasons.setdefault(uid, refusal or self.explain(line, status or 0))
@@ -138,11 +150,7 @@ class Run:
     ) -> str | None:
         trouble = line.open(
             contexts,
-            roles=[
-                build_role(uid, scp_role=True)
-                for uid in dict.fromkeys(str(context.abstract_syntax) for context in contexts)
-                if uid != self.model
-            ],
+            roles=receiving_roles(contexts, self.model),
             handlers=self.handlers(),
             provider=lambda association: RetrievingProvider(
                 association, self.folder(), self.room, stopping
@@ -195,7 +203,7 @@ class Run:
 
     def explain(self, _line: Line, status: int) -> str:
         """Why an image may not have come that was asked for with this final status."""
-        text = _STATUSES.get(status, "it could not do it")
+        text = RETRIEVE_STATUSES.get(status, "it could not do it")
         return f"{self._source.name} answered 0x{status:04X}: {text}"
 
 
