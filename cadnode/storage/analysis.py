@@ -115,6 +115,7 @@ class Analysis(StorePart):
                     detail=detail,
                     model=model,
                     analyzed_at=now if state is ImageState.ANALYZED else None,
+                    top_score=None if patch_map is None else float(patch_map.probability.max()),
                     **({} if header is None else _header_values(header)),
                 )
             )

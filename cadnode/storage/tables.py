@@ -150,6 +150,9 @@ images = Table(
     Column("analyzed_at", UtcDateTime),
     # Came again, unchanged, after it was purged; its result had been delivered.
     Column("returned", Boolean, nullable=False, server_default=false()),
+    # The highest probability of its patches.
+    Column("top_score", Float),
+    Index(None, "model", "received_at", "job_id", "top_score"),
 )
 
 # Bytes that others of the same SOP Instance UID took the place of; kept until their exam is purged.
@@ -338,6 +341,21 @@ processes = Table(
     Column("started_at", UtcDateTime, nullable=False),
     Column("beat_at", UtcDateTime, nullable=False),
     Column("facts", JSON, nullable=False),
+)
+
+# One row for each time that somebody had the golden example of a model recomputed.
+golden_checks = Table(
+    "golden_checks",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("well", Boolean, nullable=False),
+    # The largest difference of a score; empty when there was no score to compare.
+    Column("difference", Float),
+    Column("text", Text, nullable=False),
+    Column("seconds", Float, nullable=False),
 )
 
 # One row for each destination that has been in trouble; see core/breaker.py.

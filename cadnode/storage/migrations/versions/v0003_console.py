@@ -25,10 +25,12 @@ def upgrade() -> None:
     _add_exam_search()
     _add_patch_scores()
     _add_day()
+    _add_scores()
 
 
 def downgrade() -> None:
     """Take it away again, the identifiers of patients first of all."""
+    _remove_scores()
     _remove_day()
     op.drop_table("patch_scores")
     _remove_exam_search()
@@ -214,3 +216,31 @@ _ACCOUNT_INDEXES = (
     ("sign_in_failures", "address"),
     ("sign_in_failures", "at"),
 )
+
+
+# What the weeks of scores are counted from, and what a recomputed golden example came to.
+def _add_scores() -> None:
+    op.add_column("images", sa.Column("top_score", sa.Float))
+    op.create_index(
+        "ix_images_model_received_at_job_id_top_score",
+        "images",
+        ["model", "received_at", "job_id", "top_score"],
+    )
+    op.create_table(
+        "golden_checks",
+        sa.Column("id", sa.Integer, nullable=False),
+        sa.Column("at", _TIME, nullable=False),
+        sa.Column("actor", sa.Text, nullable=False),
+        sa.Column("model", sa.Text, nullable=False),
+        sa.Column("well", sa.Boolean, nullable=False),
+        sa.Column("difference", sa.Float),
+        sa.Column("text", sa.Text, nullable=False),
+        sa.Column("seconds", sa.Float, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_golden_checks"),
+    )
+
+
+def _remove_scores() -> None:
+    op.drop_table("golden_checks")
+    op.drop_index("ix_images_model_received_at_job_id_top_score", "images")
+    op.drop_column("images", "top_score")
