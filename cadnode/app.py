@@ -23,10 +23,13 @@ from cadnode.config import Settings
 from cadnode.config.tables import DestinationTable, SourceTable
 from cadnode.core.audit import AuditTrail, NodeRefused, NoTrail, Party
 from cadnode.core.errors import ConfigError, InstanceConflict
+from cadnode.core.identifiers import NO_IDENTIFIERS
 from cadnode.core.jobs import Acceptance, NewImage
+from cadnode.core.metrics import OTHER, Metrics, NoMetrics
 from cadnode.core.uids import derive_uid
 from cadnode.storage.database import Database, upgrade
 from cadnode.storage.exam_store import SqlExamStore
+from cadnode.storage.identifiers import forget_identifiers
 from cadnode.storage.line_records import LineRecords
 from cadnode.storage.reading import ExamRecords
 from cadnode.storage.spool import Spool
@@ -42,7 +45,7 @@ if TYPE_CHECKING:
         ResultFiles,
         Sender,
     )
-    from cadnode.dicom.sr_header import Equipment
+    from cadnode.dicom.object_header import Equipment
     from cadnode.dimse.destination import Destination
     from cadnode.dimse.scp import StorageScp
     from cadnode.dimse.storing import IncomingObject
@@ -88,6 +91,7 @@ class App:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.audit: AuditTrail = NoTrail()
+        self.metrics: Metrics = NoMetrics()
 
     # ---- values ----------------------------------------------------------------------------
 
@@ -96,7 +100,7 @@ class App:
         """How this device names itself in its objects."""
         from tzlocal import get_localzone
 
-        from cadnode.dicom.sr_header import Equipment
+        from cadnode.dicom.object_header import Equipment
 
         node = self.settings.node
         return Equipment(
@@ -170,10 +174,28 @@ class App:
             clock=utc_now,
         )
 
+    # ---- metrics ---------------------------------------------------------------------------
+
+    @property
+    def metrics_folder(self) -> Path:
+        """Where each process keeps what it counts."""
+        return self.settings.node.data_dir / "metrics"
+
+    def open_metrics(self, process: str) -> None:
+        """From now on count and time what happens in this process, called `process`."""
+        from cadnode.metrics.recording import Recording
+
+        try:
+            self.metrics = Recording(self.metrics_folder, process)
+        except OSError as error:
+            # Work goes on uncounted.
+            log.error("nothing is counted", process=process, detail=error.strerror or str(error))
+
     # ---- storage ---------------------------------------------------------------------------
 
     def open_store(self, *, create: bool = False, url: str | None = None) -> Store:
-        """The job database; `create` makes it or brings it to this version's schema.
+        """The job database; `create` makes it or brings it to this version's schema, and
+        forgets the identifiers of patients when the site keeps none (any more).
 
         Raises DatabaseUnavailable when it is not there or has another schema.
         """
@@ -182,6 +204,8 @@ class App:
             upgrade(url)
         database = Database(url)
         database.check()
+        if create and not self.settings.node.keep_identifiers:
+            forget_identifiers(database)
         return Store(SqlExamStore(database), ExamRecords(database), database, LineRecords(database))
 
     def spool(self, *, make: bool = True) -> Spool:
@@ -197,15 +221,17 @@ class App:
     def reader(self) -> MammogramReader:
         """Reads stored images."""
         from cadnode.dicom.reader import DicomReader, ReadLimits
+        from cadnode.metrics.ports import MeteredReader
 
         work = self.settings.work
-        return DicomReader(
+        reader = DicomReader(
             ReadLimits(
                 max_pixels=work.max_pixels,
                 decode_seconds=work.decode_seconds,
                 decode_bytes=work.decode_memory_mb << 20,
             )
         )
+        return MeteredReader(reader, self.metrics)
 
     def bundle(self) -> Bundle:
         """The model bundle the settings name, its hashes checked. Raises ModelUnfit."""
@@ -219,9 +245,11 @@ class App:
     def classifier(self) -> Classifier:
         """The model, loaded. Takes seconds. Raises ModelUnfit."""
         from cadnode.inference.runtime import load_classifier
+        from cadnode.metrics.ports import MeteredClassifier
 
         model = self.settings.model
-        return load_classifier(self.bundle(), device=model.device, precision=model.precision)
+        loaded = load_classifier(self.bundle(), device=model.device, precision=model.precision)
+        return MeteredClassifier(loaded, self.metrics)
 
     def builders(self) -> list[OutputBuilder]:
         """One builder for each kind of result object."""
@@ -240,6 +268,7 @@ class App:
         exam_rules: ExamRules | None = None,
     ) -> Pipeline:
         """The steps of an exam over the given store and files."""
+        from cadnode.metrics.ports import MeteredBuilder
         from cadnode.pipeline import Pipeline
 
         return Pipeline(
@@ -247,11 +276,12 @@ class App:
             files=files,
             reader=self.reader(),
             classifier=classifier or once(self.classifier),
-            builders=self.builders(),
+            builders=[MeteredBuilder(builder, self.metrics) for builder in self.builders()],
             senders=self.senders() if senders is None else senders,
             rules=self.rules(exam_rules),
             manufacturer=MANUFACTURER,
             clock=utc_now,
+            metrics=self.metrics,
         )
 
     # ---- network ---------------------------------------------------------------------------
@@ -264,6 +294,7 @@ class App:
         """The way to one destination."""
         from cadnode.audit.sending import AuditedSender
         from cadnode.dimse.scu import DicomSender, Timeouts
+        from cadnode.metrics.ports import MeteredSender
         from cadnode.network import destination_of
 
         sender = DicomSender(
@@ -272,7 +303,8 @@ class App:
             Timeouts(delivery=self.settings.delivery.deadline_seconds),
         )
         party = Party(destination.ae_title, destination.host)
-        return AuditedSender(sender, self.audit, own=self.party, destination=party)
+        audited = AuditedSender(sender, self.audit, own=self.party, destination=party)
+        return MeteredSender(audited, destination.name, self.metrics)
 
     def holdings(self) -> dict[str, Callable[[str], frozenset[str]]]:
         """For each enabled destination: which objects of a study it says it holds (C-FIND)."""
@@ -303,15 +335,19 @@ class App:
 
     def storage_scp(self, store: ExamStore, spool: Spool) -> StorageScp:
         """The receiver, not started yet."""
+        from cadnode.dimse.metering import AssociationMeter
         from cadnode.dimse.scp import StorageScp
         from cadnode.dimse.watching import AssociationWatch
         from cadnode.network import scp_settings
         from cadnode.proof_parts import commitment_service
 
         watch = AssociationWatch(self.audit, self.party)
+        known = {peer.ae_title for peer in self.settings.peers}
         return StorageScp(
             scp_settings(self.settings, spool.incoming_dir),
-            receive=lambda incoming: keep(incoming, spool, store, watch),
+            receive=lambda incoming: keep(
+                incoming, spool, store, watch, identify=self.settings.node.keep_identifiers
+            ),
             room=spool.has_room,
             no_tls=lambda address, why: self.audit.record(
                 NodeRefused(Party("", address), f"no TLS: {why}")
@@ -320,6 +356,7 @@ class App:
                 watch,
                 commitment_service(self.settings, store, spool, owner=lease_owner(), clock=utc_now),
             ],
+            meter=AssociationMeter(self.metrics, lambda ae: ae if ae in known else OTHER),
         )
 
 
@@ -328,8 +365,13 @@ def keep(
     spool: Spool,
     store: ExamStore,
     watch: AssociationWatch | None = None,
+    *,
+    identify: bool,
 ) -> Acceptance:
-    """Keep one received object for good: file synced and renamed, then its row committed."""
+    """Keep one received object for good: file synced and renamed, then its row committed.
+
+    `identify`: with what a person looks for the exam by.
+    """
     with spool.receiving(incoming.study_instance_uid):
         kept = spool.keep_image(
             incoming.path,
@@ -347,6 +389,7 @@ def keep(
                 size=kept.size,
                 sha256=kept.sha256,
                 calling_ae=incoming.calling_ae,
+                identifiers=incoming.identifiers if identify else NO_IDENTIFIERS,
             ),
             now=utc_now(),
         )

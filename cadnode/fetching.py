@@ -189,6 +189,7 @@ class Fetcher:
                 self._spool,
                 self._store.exams,
                 watch,
+                identify=self._app.settings.node.keep_identifiers,
             ),
             self._spool.has_room,
         )

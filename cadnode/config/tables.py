@@ -75,6 +75,7 @@ class NodeTable(_Table):
     data_dir: Path = Path("data")
     station_name: str = "CADNODE"
     accept_unknown: bool = False
+    keep_identifiers: bool = True
     max_associations: Annotated[int, Field(ge=1, le=1000)] = 100
     plain: bool = True
 

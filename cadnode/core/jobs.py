@@ -18,6 +18,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from cadnode.core.exam import ExamImage
+from cadnode.core.identifiers import NO_IDENTIFIERS, ExamIdentifiers
 
 
 class ExamStatus(StrEnum):
@@ -112,6 +113,8 @@ class NewImage:
     size: int
     sha256: str
     calling_ae: str
+    identifiers: ExamIdentifiers = NO_IDENTIFIERS
+    """What its exam is to be found by; empty when the site keeps none."""
 
 
 class Acceptance(StrEnum):

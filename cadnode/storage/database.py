@@ -23,7 +23,13 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from cadnode.core.errors import DatabaseUnavailable
-from cadnode.storage.dialect import BUSY_SECONDS, WRITES, database_file, make_engine
+from cadnode.storage.dialect import (
+    BUSY_SECONDS,
+    WRITES,
+    database_file,
+    empty_the_log,
+    make_engine,
+)
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -68,6 +74,11 @@ class Database:
                 f"the database {self.name} {has}, this program needs version {wanted}: "
                 f"upgrade the {'program' if _is_newer(found) else 'database (cadnode db upgrade)'}"
             )
+
+    def empty_the_log(self) -> None:
+        """Leave no earlier state of a row in the log of a SQLite database."""
+        with self._translated():
+            empty_the_log(self._engine)
 
     def close(self) -> None:
         """Close every connection."""

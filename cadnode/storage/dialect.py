@@ -27,9 +27,16 @@ def database_file(url: URL) -> Path | None:
 def make_engine(url: URL) -> Engine:
     """An engine whose commits are on disk when they return."""
     if url.get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True, pool_size=8, max_overflow=56)
+        return create_engine(
+            url, pool_pre_ping=True, pool_size=8, max_overflow=56, hide_parameters=True
+        )
     engine = create_engine(
-        url, pool_size=8, max_overflow=56, connect_args={"timeout": BUSY_SECONDS}
+        url,
+        pool_size=8,
+        max_overflow=56,
+        # An error's text has none of the values, which may be a patient's.
+        hide_parameters=True,
+        connect_args={"timeout": BUSY_SECONDS},
     )
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
@@ -89,3 +96,28 @@ def append_only(dialect: str, table: str) -> list[str]:
         f"CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE ON {table} "
         f"FOR EACH ROW EXECUTE FUNCTION {table}_refuse()",
     ]
+
+
+def erase_what_is_deleted(connection: Connection) -> None:
+    """From now on SQLite overwrites what is deleted; PostgreSQL leaves that to VACUUM."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("PRAGMA secure_delete = ON")
+
+
+def empty_the_log(engine: Engine) -> None:
+    """Bring SQLite's write-ahead log into the database file, as far as readers let it, and cut
+    it off: it holds earlier states of pages."""
+    if engine.dialect.name != "sqlite":
+        return
+    connection = engine.raw_connection()
+    try:
+        connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    finally:
+        connection.close()
+
+
+def seconds_between(dialect: str, earlier: str, later: str) -> str:
+    """SQL for the seconds, with fractions, from one time to another."""
+    if dialect == "sqlite":
+        return f"((julianday({later}) - julianday({earlier})) * 86400.0)"
+    return f"CAST(EXTRACT(EPOCH FROM {later} - {earlier}) AS DOUBLE PRECISION)"

@@ -12,9 +12,10 @@ from cadnode.core.exam import ImageState
 from cadnode.core.jobs import Acceptance, DeliveryStatus, ExamStatus, NewImage
 from cadnode.core.reasons import Reason
 from cadnode.storage.database import StorePart
+from cadnode.storage.identifiers import note_identifiers
+from cadnode.storage.patch_scores import replace_patch_map
 from cadnode.storage.reporting import supersede_unreported
 from cadnode.storage.rows import AnyRow, log_event
-from cadnode.storage.patch_scores import replace_patch_map
 from cadnode.storage.tables import deliveries, findings, images, jobs, replaced_images
 
 _ACTOR = "receiver"
@@ -55,6 +56,7 @@ def _accept(connection: Connection, image: NewImage, now: datetime) -> Acceptanc
     if kept is None:
         exam = _open_exam(connection, image, now) or _new_exam(connection, image, now)
         connection.execute(insert(images).values(_values(exam, image, now)))
+        note_identifiers(connection, exam.id, exam.created_at, image.identifiers)
         _log(connection, exam.id, image, now, "image-received", "was received from {} and kept")
         return Acceptance.NEW
     purged = kept.exam_status == ExamStatus.PURGED
@@ -118,6 +120,7 @@ def _take_over(
     replace_patch_map(connection, kept.id, None)
     values = _values(exam, image, now) | {"returned": returned}
     connection.execute(update(images).where(images.c.id == kept.id).values(values))
+    note_identifiers(connection, exam.id, exam.created_at, image.identifiers)
     return exam
 
 

@@ -12,6 +12,7 @@ from cadnode.core.errors import IllegalMove
 from cadnode.core.exam import ImageState
 from cadnode.core.jobs import ANALYSIS_LANE, ExamStatus
 from cadnode.storage.database import StorePart
+from cadnode.storage.identifiers import identifiers_of, note_identifiers
 from cadnode.storage.rows import AnyRow, job_row, log_event
 from cadnode.storage.tables import images, jobs
 
@@ -53,9 +54,12 @@ class Renewal(StorePart):
                     due_at=now,
                     tries=0,
                     renews=True,
+                    priority=newest[0].priority,
                 )
                 .returning(jobs)
             ).one()
+            known = identifiers_of(connection, newest[0].id)
+            note_identifiers(connection, exam.id, exam.created_at, known)
             connection.execute(
                 update(images)
                 .where(images.c.job_id.in_([row.id for row in newest]))
