@@ -35,6 +35,7 @@ from cadnode.core.exam import (
 )
 from cadnode.core.jobs import Exam, ExamStatus, Problem
 from cadnode.core.mammogram import ImageHeader, Intent
+from cadnode.core.metrics import IMAGES_ANALYZED, Metrics
 from cadnode.core.model import algorithm, model_label
 from cadnode.core.patch_map import PatchMap
 from cadnode.core.ports import (
@@ -85,6 +86,7 @@ class Pipeline(Outgoing):
         manufacturer: str,
         clock: Callable[[], datetime],
         jitter: Callable[[], float] = random.random,
+        metrics: Metrics | None = None,
     ) -> None:
         super().__init__(
             store=store,
@@ -94,6 +96,7 @@ class Pipeline(Outgoing):
             proof_after=rules.proof_after,
             clock=clock,
             jitter=jitter,
+            metrics=metrics,
         )
         self._reader = reader
         self._classifier = classifier
@@ -331,6 +334,9 @@ class Pipeline(Outgoing):
             now=now,
             **fields,
         )
+        if state is not ImageState.RECEIVED:
+            reason = fields.get("reason")
+            self._metrics.add(IMAGES_ANALYZED, reason.code if reason else "analyzed")
         known = (
             {}
             if header is None

@@ -152,6 +152,10 @@ class AnalyzedImage:
     still named in the result objects, and a reference to it needs both."""
 
 
+SR_DOCUMENTS = "1.2.840.10008.5.1.4.1.1.88."
+"""The SOP class UIDs of SR documents begin so."""
+
+
 @dataclass(frozen=True, slots=True)
 class DocumentReference:
     """A result object of an earlier revision, named as a predecessor."""
@@ -180,6 +184,12 @@ class ExamReport:
     images: tuple[AnalyzedImage, ...]
     predecessors: tuple[DocumentReference, ...] = ()
 
+    @property
+    def predecessor_documents(self) -> tuple[DocumentReference, ...]:
+        """The predecessors that are SR documents: only a document has predecessor documents
+        (PS3.3 C.17.2.3), an image or a presentation state has none."""
+        return tuple(one for one in self.predecessors if one.sop_class_uid.startswith(SR_DOCUMENTS))
+
 
 @dataclass(frozen=True, slots=True)
 class BuiltResult:
@@ -191,3 +201,5 @@ class BuiltResult:
     sop_instance_uid: str
     series_instance_uid: str
     content: bytes
+    part: str = ""
+    """Which object of its kind it is, where an exam gets several: `1-RCC`, `2-LCC`, ..."""

@@ -18,14 +18,15 @@ from cadnode.core.findings import Calcification
 from cadnode.dicom import sr_codes as c
 from cadnode.dicom import sr_tree as t
 from cadnode.dicom.image_library import SourceImage, library_entry, read_sources
-from cadnode.dicom.sr_check import check_mammography_cad_sr
-from cadnode.dicom.sr_header import (
+from cadnode.dicom.object_header import (
     DocumentKind,
     Equipment,
+    built,
     file_bytes,
     from_bytes,
-    sr_document,
 )
+from cadnode.dicom.sr_check import check_mammography_cad_sr
+from cadnode.dicom.sr_header import sr_document
 from cadnode.dicom.sr_marks import (
     Mark,
     algorithm_rows,
@@ -54,6 +55,10 @@ class MammographyCadSr:
     def __init__(self, equipment: Equipment) -> None:
         self._equipment = equipment
 
+    def objects(self, report: ExamReport) -> Iterator[BuiltResult]:
+        """See OutputBuilder.objects."""
+        yield self.build(report)
+
     def build(self, report: ExamReport) -> BuiltResult:
         """The object. Raises ResultInvalid when it breaks an invariant or no image is readable."""
         sources = read_sources(report)
@@ -61,19 +66,13 @@ class MammographyCadSr:
             MAMMOGRAPHY_CAD_SR,
             report,
             sources,
-            report.predecessors,
+            report.predecessor_documents,
             t.encoded(_root(report, sources)),
             self._equipment,
         )
         content = file_bytes(document)
         check_mammography_cad_sr(from_bytes(content), report)
-        return BuiltResult(
-            kind=self.kind,
-            sop_class_uid=MAMMOGRAPHY_CAD_SR.sop_class_uid,
-            sop_instance_uid=document.SOPInstanceUID,
-            series_instance_uid=document.SeriesInstanceUID,
-            content=content,
-        )
+        return built(document, MAMMOGRAPHY_CAD_SR, content)
 
 
 def _root(report: ExamReport, sources: Sequence[SourceImage]) -> t.Node:

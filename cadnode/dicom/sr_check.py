@@ -246,7 +246,8 @@ def _check_round_trip(dataset: Dataset, report: ExamReport) -> None:
     _require(set(read.analyzed_uids) == analyzed, "successful detections name other images")
     _require(set(read.failed_uids) == failed, "failed detections name other images")
     _require(
-        set(read.predecessor_uids) == {one.sop_instance_uid for one in report.predecessors},
+        set(read.predecessor_uids)
+        == {one.sop_instance_uid for one in report.predecessor_documents},
         "the predecessor documents are not those of the report",
     )
     marks = marks_of(report)

@@ -1,87 +1,23 @@
-"""The header that both result objects share: patient, study, series, equipment, document."""
+"""The header that both SR documents share: what it is evidence of, and who observed it."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
-from io import BytesIO
 from itertools import groupby
-from typing import Any, Final
+from typing import Final
 
 from highdicom import SOPClass
-from pydicom import DataElement, Dataset, dcmread, dcmwrite
+from pydicom import Dataset
 from pydicom import Sequence as DicomSequence
-from pydicom.config import IGNORE
-from pydicom.datadict import dictionary_VR
-from pydicom.tag import Tag
-from pydicom.uid import UID, ExplicitVRLittleEndian
 
-from cadnode import __version__
 from cadnode.core.exam import DocumentReference, ExamReport
-from cadnode.core.uids import (
-    IMPLEMENTATION_CLASS_UID,
-    IMPLEMENTATION_VERSION_NAME,
-    derive_uid,
-)
 from cadnode.dicom.image_library import SourceImage, value_of
-
-# Type 2 attributes of the Patient and General Study modules: written empty when the image has none.
-_REQUIRED: Final = (
-    "PatientName",
-    "PatientID",
-    "PatientBirthDate",
-    "PatientSex",
-    "StudyDate",
-    "StudyTime",
-    "AccessionNumber",
-    "ReferringPhysicianName",
-    "StudyID",
-)
-
-# Patient, Clinical Trial Subject, General Study, Patient Study, Clinical Trial Study modules
-# (PS3.3 C.7.1, C.7.2).
-_COPIED: Final = (
-    *_REQUIRED,
-    "IssuerOfPatientID",
-    "IssuerOfPatientIDQualifiersSequence",
-    "TypeOfPatientID",
-    "PatientBirthTime",
-    "OtherPatientIDsSequence",
-    "OtherPatientNames",
-    "EthnicGroup",
-    "PatientComments",
-    "PatientSpeciesDescription",
-    "PatientIdentityRemoved",
-    "DeidentificationMethod",
-    "DeidentificationMethodCodeSequence",
-    "QualityControlSubject",
-    "ClinicalTrialSponsorName",
-    "ClinicalTrialProtocolID",
-    "ClinicalTrialProtocolName",
-    "ClinicalTrialSiteID",
-    "ClinicalTrialSiteName",
-    "ClinicalTrialSubjectID",
-    "ClinicalTrialSubjectReadingID",
-    "ClinicalTrialTimePointID",
-    "ClinicalTrialTimePointDescription",
-    "ReferringPhysicianIdentificationSequence",
-    "IssuerOfAccessionNumberSequence",
-    "StudyDescription",
-    "ProcedureCodeSequence",
-    "PhysiciansOfRecord",
-    "NameOfPhysiciansReadingStudy",
-    "AdmittingDiagnosesDescription",
-    "PatientAge",
-    "PatientSize",
-    "PatientWeight",
-    "AdmissionID",
-    "IssuerOfAdmissionIDSequence",
-    "Occupation",
-    "AdditionalPatientHistory",
-    "PatientSexNeutered",
+from cadnode.dicom.object_header import (
+    DocumentKind,
+    Equipment,
+    best_header,
+    copy_attributes,
+    new_object,
 )
 
 # Referenced Request Sequence (PS3.3 C.17.2): all type 2 but the Study Instance UID.
@@ -95,55 +31,6 @@ _REQUESTED: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Equipment:
-    """What this node says about itself in its result objects."""
-
-    station_name: str = "CADNODE"
-    device_serial_number: str = "cadnode"
-    device_uid: str = derive_uid("cadnode", "device")
-    """One node, one device UID: give each installation its own."""
-    manufacturer: str = "cadnode project"
-    model_name: str = "cadnode"
-    software_versions: tuple[str, ...] = (__version__,)
-    time_zone: tzinfo = UTC
-    """The site's time zone; an image that names its own offset from UTC goes before it."""
-
-
-@dataclass(frozen=True, slots=True)
-class DocumentKind:
-    """What tells the two result objects apart in their header."""
-
-    kind: str
-    sop_class_uid: str
-    series_number: int
-    """Of the first revision; later revisions count on in steps of ten."""
-    series_description: str
-
-
-def document_uid(role: str, kind: DocumentKind, report: ExamReport, equipment: Equipment) -> str:
-    """The UID for `role` that this report gives, always the same one.
-
-    The content goes in, not only what names the exam: an exam that a person starts again may end
-    with other findings at the same revision, and other content is another SOP Instance (PS3.4 O.3).
-    """
-    said = asdict(report)
-    for image in said["images"]:
-        del image["path"]
-    said["created_at"] = report.created_at.astimezone(UTC).isoformat()
-    content = json.dumps([said, asdict(equipment)], default=str, sort_keys=True)
-    return derive_uid(
-        role,
-        kind.kind,
-        report.study_instance_uid,
-        str(report.revision),
-        *sorted(image.sop_instance_uid for image in report.images),
-        report.algorithm.name,
-        report.algorithm.version,
-        hashlib.sha256(content.encode()).hexdigest(),
-    )
-
-
 def sr_document(
     kind: DocumentKind,
     report: ExamReport,
@@ -154,33 +41,10 @@ def sr_document(
 ) -> SOPClass:
     """The finished object: `content` is the root content item with its tree.
 
-    Patient and study are those of the first analyzed image (if none was, of the first readable
-    one), in its words whatever its character
-    set. Times are `report.created_at` in the offset of that image, or in the site's time zone.
+    Patient and study are those of the first analyzed image, if none was, of the first readable one.
     """
-    first = _best(sources)
-    created = report.created_at.astimezone(_time_zone(first) or equipment.time_zone)
-    document = SOPClass(
-        study_instance_uid=report.study_instance_uid,
-        series_instance_uid=document_uid("series", kind, report, equipment),
-        series_number=kind.series_number + 10 * max(report.revision - 1, 0),
-        sop_instance_uid=document_uid("instance", kind, report, equipment),
-        sop_class_uid=kind.sop_class_uid,
-        instance_number=1,
-        modality="SR",
-        manufacturer=equipment.manufacturer,
-        transfer_syntax_uid=ExplicitVRLittleEndian,
-        series_description=kind.series_description,
-        manufacturer_model_name=equipment.model_name,
-        device_serial_number=equipment.device_serial_number,
-        specific_character_set="ISO_IR 192",
-    )
-    document.StationName = equipment.station_name
-    document["SoftwareVersions"] = DataElement(
-        Tag("SoftwareVersions"), "LO", list(equipment.software_versions)
-    )
-    _write_times(document, created)
-    _copy(first, document, _COPIED, required=_REQUIRED)
+    first = best_header(sources)
+    document = new_object(kind, report, first, equipment)
     _write_document_general(document, equipment)
     requests = tuple(_requests(first, report.study_instance_uid))
     if requests:
@@ -198,35 +62,7 @@ def sr_document(
     if predecessors:
         document.PredecessorDocumentsSequence = _references(predecessors)
     document.update(content)
-    document.file_meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
-    document.file_meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
     return document
-
-
-def file_bytes(document: Dataset) -> bytes:
-    """The object as a DICOM file (PS3.10)."""
-    with BytesIO() as buffer:
-        dcmwrite(buffer, document, enforce_file_format=True)
-        return buffer.getvalue()
-
-
-def from_bytes(content: bytes) -> Dataset:
-    """The object that a DICOM file holds."""
-    return dcmread(BytesIO(content))
-
-
-def _best(sources: Sequence[SourceImage]) -> Dataset:
-    # The header of a failed image may be cut short.
-    readable = [source for source in sources if source.readable]
-    return next((one for one in readable if one.analyzed), readable[0]).header
-
-
-def _write_times(document: Dataset, created: datetime) -> None:
-    # Every date and time of the object is in this one offset (PS3.3 C.12.1.1.8).
-    document.TimezoneOffsetFromUTC = created.strftime("%z")[:5]
-    for keyword in ("InstanceCreation", "Series", "Content"):
-        setattr(document, f"{keyword}Date", created.strftime("%Y%m%d"))
-        setattr(document, f"{keyword}Time", created.strftime("%H%M%S.%f"))
 
 
 def _write_document_general(document: Dataset, equipment: Equipment) -> None:
@@ -246,55 +82,15 @@ def _write_document_general(document: Dataset, equipment: Equipment) -> None:
     document.AuthorObserverSequence = DicomSequence([author])
 
 
-def _time_zone(header: Dataset) -> timezone | None:
-    text = str(value_of(header, "TimezoneOffsetFromUTC") or "").strip()
-    if len(text) != 5 or text[0] not in "+-" or not text[1:].isdecimal():
-        return None
-    offset = timedelta(hours=int(text[1:3]), minutes=int(text[3:5]))
-    if offset >= timedelta(hours=24):
-        return None
-    return timezone(-offset if text[0] == "-" else offset)
-
-
 def _requests(header: Dataset, study_instance_uid: str) -> Iterator[Dataset]:
     for request in value_of(header, "RequestAttributesSequence") or ():
         item = Dataset()
         item.StudyInstanceUID = value_of(request, "StudyInstanceUID") or study_instance_uid
         item.ReferencedStudySequence = DicomSequence()
-        _copy(request, item, _REQUESTED, required=_REQUESTED)
+        copy_attributes(request, item, _REQUESTED, required=_REQUESTED)
         if not item.AccessionNumber:
-            _copy(header, item, ("AccessionNumber",))
+            copy_attributes(header, item, ("AccessionNumber",))
         yield item
-
-
-def _copy(
-    source: Dataset, target: Dataset, keywords: Iterable[str], *, required: Iterable[str] = ()
-) -> None:
-    """Copy attributes as text, so that they are encoded anew in the target's character set."""
-    for keyword in keywords:
-        value = value_of(source, keyword)
-        if value is not None:
-            target[keyword] = _element(source[keyword], value)
-        elif keyword in required:
-            empty = DicomSequence() if dictionary_VR(keyword) == "SQ" else ""
-            target[keyword] = DataElement(Tag(keyword), dictionary_VR(keyword), empty)
-
-
-def _element(element: DataElement, value: Any) -> DataElement:
-    if element.VR == "SQ":
-        value = DicomSequence([_item(item) for item in value])
-    elif element.VR == "PN":
-        value = str(value) if element.VM == 1 else [str(name) for name in value]
-    # Without validation: what the image says about the patient is repeated, not judged.
-    return DataElement(element.tag, element.VR, value, validation_mode=IGNORE)
-
-
-def _item(item: Dataset) -> Dataset:
-    copied = Dataset()
-    for element in item:
-        if element.keyword not in ("", "SpecificCharacterSet") and element.VR != "UN":
-            copied[element.tag] = _element(element, element.value)
-    return copied
 
 
 def _references(documents: Iterable[DocumentReference]) -> DicomSequence:

@@ -21,14 +21,15 @@ from cadnode.dicom.image_library import (
     pixel_spacing,
     read_sources,
 )
-from cadnode.dicom.sr_check import check_tid1500_sr
-from cadnode.dicom.sr_header import (
+from cadnode.dicom.object_header import (
     DocumentKind,
     Equipment,
+    built,
     file_bytes,
     from_bytes,
-    sr_document,
 )
+from cadnode.dicom.sr_check import check_tid1500_sr
+from cadnode.dicom.sr_header import sr_document
 from cadnode.dicom.sr_marks import (
     Mark,
     algorithm_rows,
@@ -55,6 +56,12 @@ class Tid1500Sr:
     def __init__(self, equipment: Equipment) -> None:
         self._equipment = equipment
 
+    def objects(self, report: ExamReport) -> Iterator[BuiltResult]:
+        """See OutputBuilder.objects."""
+        result = self.build(report)
+        if result is not None:
+            yield result
+
     def build(self, report: ExamReport) -> BuiltResult | None:
         """The object, or None when no finding shows at the recommended operating point.
 
@@ -74,13 +81,7 @@ class Tid1500Sr:
         )
         content = file_bytes(document)
         check_tid1500_sr(from_bytes(content), report)
-        return BuiltResult(
-            kind=self.kind,
-            sop_class_uid=TID1500_SR.sop_class_uid,
-            sop_instance_uid=document.SOPInstanceUID,
-            series_instance_uid=document.SeriesInstanceUID,
-            content=content,
-        )
+        return built(document, TID1500_SR, content)
 
 
 def _root(

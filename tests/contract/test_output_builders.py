@@ -17,7 +17,7 @@ from cadnode.core.exam import BuiltResult, DocumentReference, ExamReport
 from cadnode.core.ports import OutputBuilder
 from cadnode.core.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, derive_uid
 from cadnode.dicom.cad_sr import MammographyCadSr
-from cadnode.dicom.sr_header import Equipment, from_bytes
+from cadnode.dicom.object_header import Equipment, from_bytes
 from cadnode.dicom.sr_items import parsed
 from cadnode.dicom.sr_reader import read_report
 from cadnode.dicom.tid1500 import Tid1500Sr

@@ -16,9 +16,9 @@ from cadnode.core.exam import Algorithm, AnalyzedImage, ExamReport
 from cadnode.core.findings import Finding
 from cadnode.core.mammogram import Laterality
 from cadnode.dicom.cad_sr import MammographyCadSr
+from cadnode.dicom.object_header import Equipment
 from cadnode.dicom.reader import DicomReader
 from cadnode.dicom.site_facts import age_band
-from cadnode.dicom.sr_header import Equipment
 from cadnode.site_cases import SiteCases, site_cases
 from tests.objects import four_views, mammogram, secondary_capture, write
 

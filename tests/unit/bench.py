@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -97,11 +98,11 @@ class FakeBuilder:
     kind: str
     reports: list[ExamReport] = field(default_factory=list)
 
-    def build(self, report: ExamReport) -> BuiltResult | None:
+    def objects(self, report: ExamReport) -> Iterator[BuiltResult]:
         self.reports.append(report)
         images = ",".join(sorted(image.sop_instance_uid for image in report.images))
         uid = derive_uid(report.study_instance_uid, str(report.revision), images, self.kind)
-        return BuiltResult(self.kind, "1.2.88.50", uid, uid + ".1", repr(report).encode())
+        yield BuiltResult(self.kind, "1.2.88.50", uid, uid + ".1", repr(report).encode())
 
 
 class Bench:

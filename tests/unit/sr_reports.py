@@ -14,7 +14,7 @@ from cadnode.core.exam import Algorithm, AnalyzedImage, ExamReport
 from cadnode.core.findings import Calcification, Finding
 from cadnode.core.mammogram import Laterality
 from cadnode.core.reasons import Reason
-from cadnode.dicom.sr_header import Equipment
+from cadnode.dicom.object_header import Equipment
 from tests.objects import four_views, write
 
 CREATED = datetime(2024, 1, 2, 11, 30, 15, 250000, tzinfo=UTC)

@@ -12,7 +12,7 @@ from cadnode.core.exam import ExamReport
 from cadnode.core.mammogram import Laterality
 from cadnode.dicom import sr_codes as c
 from cadnode.dicom.cad_sr import MammographyCadSr
-from cadnode.dicom.sr_header import from_bytes
+from cadnode.dicom.object_header import from_bytes
 from cadnode.dicom.sr_items import Item, parsed
 from cadnode.dicom.sr_marks import LISTED_CALCIFICATIONS
 from cadnode.dicom.sr_reader import ReadReport, read_report

@@ -18,8 +18,8 @@ from cadnode.core.exam import DocumentReference, ExamReport
 from cadnode.core.uids import derive_uid
 from cadnode.dicom import sr_codes as c
 from cadnode.dicom.cad_sr import MammographyCadSr
+from cadnode.dicom.object_header import from_bytes
 from cadnode.dicom.sr_check import check_mammography_cad_sr, check_tid1500_sr
-from cadnode.dicom.sr_header import from_bytes
 from cadnode.dicom.sr_items import Item, parsed
 from cadnode.dicom.tid1500 import Tid1500Sr
 from tests.unit.sr_reports import EQUIPMENT, TWO_CLUSTERS, report_of

@@ -19,7 +19,7 @@ from cadnode.core.exam import ExamReport
 from cadnode.core.findings import Calcification, Finding
 from cadnode.dicom import sr_codes as c
 from cadnode.dicom.cad_sr import MammographyCadSr
-from cadnode.dicom.sr_header import from_bytes
+from cadnode.dicom.object_header import from_bytes
 from cadnode.dicom.sr_items import parsed
 from cadnode.dicom.sr_reader import read_report
 from cadnode.dicom.tid1500 import Tid1500Sr
