@@ -15,11 +15,13 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 
 from cadnode.config import Settings
+from cadnode.config.origin import Origins
 from cadnode.config.tables import DestinationTable, SourceTable
 from cadnode.core.audit import AuditTrail, NodeRefused, NoTrail, Party
 from cadnode.core.errors import ConfigError, InstanceConflict
@@ -88,8 +90,10 @@ class Store:
 class App:
     """Builds the parts of the node from its settings, each one when it is first asked for."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, origins: Origins | None = None) -> None:
+        """`origins` say where the settings came from; without them all count as defaults."""
         self.settings = settings
+        self.origins = origins or Origins()
         self.audit: AuditTrail = NoTrail()
         self.metrics: Metrics = NoMetrics()
 
@@ -354,7 +358,14 @@ class App:
             ),
             services=[
                 watch,
-                commitment_service(self.settings, store, spool, owner=lease_owner(), clock=utc_now),
+                commitment_service(
+                    self.settings,
+                    store,
+                    spool,
+                    owner=lease_owner(),
+                    clock=utc_now,
+                    metrics=self.metrics,
+                ),
             ],
             meter=AssociationMeter(self.metrics, lambda ae: ae if ae in known else OTHER),
         )

@@ -9,10 +9,13 @@ import structlog
 
 from cadnode.core.errors import LeaseLost, NotFound
 from cadnode.core.jobs import Delivery
+from cadnode.core.metrics import DELIVERIES, LEASES_LOST, Metrics, NoMetrics
 from cadnode.core.ports import ExamStore, OutgoingObject, PeerCheck, ResultFiles, Sender
 from cadnode.core.retry import RetryRules, SendCause, SendOutcome, Verdict, decide
 
 log = structlog.get_logger(__name__)
+
+_RESULTS = {Verdict.DONE: "stored", Verdict.RETRY: "retry", Verdict.GIVE_UP: "failed"}
 
 
 class Outgoing:
@@ -28,6 +31,7 @@ class Outgoing:
         proof_after: Mapping[str, timedelta],
         clock: Callable[[], datetime],
         jitter: Callable[[], float],
+        metrics: Metrics | None = None,
     ) -> None:
         self._store = store
         self._files = files
@@ -36,6 +40,7 @@ class Outgoing:
         self._proof_after = proof_after
         self._clock = clock
         self._jitter = jitter
+        self._metrics = metrics or NoMetrics()
 
     def deliver(self, destination: str, deliveries: Sequence[Delivery]) -> Sequence[SendOutcome]:
         """Send the claimed objects over one association, write down each outcome, return them."""
@@ -85,7 +90,9 @@ class Outgoing:
         except LeaseLost:
             # Cancelled by a person meanwhile, or too late; the others' outcomes still count.
             log.warning("lease lost", exam=delivery.exam_id, destination=delivery.destination)
+            self._metrics.add(LEASES_LOST, "delivery")
             return
+        self._metrics.add(DELIVERIES, delivery.destination, _RESULTS[decision.verdict])
         write = log.info if decision.verdict is Verdict.DONE else log.warning
         write(
             "delivery",

@@ -43,6 +43,7 @@ def receive(app: App) -> None:
     _keep_private()
     stopping = _stop_on_signals()
     app.open_audit("receive")
+    app.open_metrics("receive")
     store = app.open_store(create=True)
     spool = app.spool()
     scp = app.storage_scp(store.exams, spool)
@@ -70,6 +71,7 @@ def work(app: App) -> None:
     _keep_private()
     stopping = _stop_on_signals()
     app.open_audit("work")
+    app.open_metrics("work")
     store = app.open_store(create=True)
     spool = app.spool()
     settings = app.settings
@@ -94,7 +96,14 @@ def work(app: App) -> None:
         for table in settings.pull
     ]
     proofs: list[Lane] = [
-        *proof_lanes(settings, store.exams, owner=owner, clock=utc_now, lease=lease),
+        *proof_lanes(
+            settings,
+            store.exams,
+            owner=owner,
+            clock=utc_now,
+            lease=lease,
+            metrics=app.metrics,
+        ),
         commitment_lane(settings, store.exams, spool, owner=owner, clock=utc_now, lease=lease),
     ]
     scheduler = _housekeeping(app, store, spool)
@@ -114,6 +123,7 @@ def work(app: App) -> None:
             retry=settings.retry_rules,
             clock=utc_now,
             stopping=stopping,
+            metrics=app.metrics,
         ),
         *deliveries,
         *pulls,

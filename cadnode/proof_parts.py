@@ -10,8 +10,9 @@ from cadnode.config import Settings
 from cadnode.config.tables import DestinationTable
 from cadnode.core.breaker import LineState
 from cadnode.core.commitment import KeptImage
+from cadnode.core.metrics import OTHER, PROOFS, Metrics
 from cadnode.core.ports import ExamStore, ResultFiles
-from cadnode.core.proof import ProofWish
+from cadnode.core.proof import CommitmentReport, ProofWish, ReportTaken
 from cadnode.dimse.commitment_reporter import DicomReporter
 from cadnode.dimse.commitment_scp import CommitmentService
 from cadnode.dimse.commitment_scu import DicomProver
@@ -26,12 +27,28 @@ Clock = Callable[[], datetime]
 
 
 def commitment_service(
-    settings: Settings, store: ExamStore, files: ResultFiles, *, owner: str, clock: Clock
+    settings: Settings,
+    store: ExamStore,
+    files: ResultFiles,
+    *,
+    owner: str,
+    clock: Clock,
+    metrics: Metrics,
 ) -> CommitmentService:
     """What the receiver's port answers to storage commitment."""
+    names = {table.ae_title: table.name for table in settings.destinations}
+
+    def take(report: CommitmentReport, by: str) -> ReportTaken:
+        taken = store.record_report(report, by=by, now=clock())
+        if taken is ReportTaken.TAKEN:
+            name = names.get(by, OTHER)
+            metrics.add(PROOFS, name, "committed", by=len(report.committed))
+            metrics.add(PROOFS, name, "refused", by=len(report.failed))
+        return taken
+
     return CommitmentService(
         _committer(settings, store, files, owner=owner, clock=clock, lease=HAND_OVER),
-        take=lambda report, by: store.record_report(report, by=by, now=clock()),
+        take=take,
     )
 
 
@@ -55,11 +72,17 @@ def commitment_lane(
 
 
 def proof_lanes(
-    settings: Settings, store: ExamStore, *, owner: str, clock: Clock, lease: timedelta
+    settings: Settings,
+    store: ExamStore,
+    *,
+    owner: str,
+    clock: Clock,
+    lease: timedelta,
+    metrics: Metrics,
 ) -> list[ProofLane]:
     """One lane for each enabled destination; one that is `off` ends what was wanted before."""
     return [
-        _proof_lane(settings, table, store, owner=owner, clock=clock, lease=lease)
+        _proof_lane(settings, table, store, owner=owner, clock=clock, lease=lease, metrics=metrics)
         for table in settings.destinations
         if table.enabled
     ]
@@ -73,6 +96,7 @@ def _proof_lane(
     owner: str,
     clock: Clock,
     lease: timedelta,
+    metrics: Metrics,
 ) -> ProofLane:
     return ProofLane(
         table.name,
@@ -88,6 +112,7 @@ def _proof_lane(
         rules=settings.proof_rules,
         clock=clock,
         reachable=lambda: store.line(table.name).state is not LineState.OPEN,
+        metrics=metrics,
     )
 
 

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from cadnode.core.errors import LeaseLost
+from cadnode.core.metrics import PROOFS, Metrics, NoMetrics
 from cadnode.core.proof import (
     AskAnswer,
     AskOutcome,
@@ -63,6 +64,7 @@ class ProofLane:
         jitter: Callable[[], float] = random.random,
         new_uid: Callable[[], str] = lambda: f"2.25.{uuid.uuid4().int}",
         reachable: Callable[[], bool] = lambda: True,
+        metrics: Metrics | None = None,
     ) -> None:
         """`reachable`: False while the destination is known not to answer."""
         self.name = f"proof from {destination}"
@@ -77,6 +79,7 @@ class ProofLane:
         self._jitter = jitter
         self._new_uid = new_uid
         self._reachable = reachable
+        self._metrics = metrics or NoMetrics()
         self._not_offered: dict[str, datetime] = {}
 
     def run_once(self) -> bool:
@@ -149,7 +152,11 @@ class ProofLane:
         )
 
     def _take_report(self, report: CommitmentReport) -> ReportTaken:
-        return self._store.record_report(report, by=self._destination, now=self._clock())
+        taken = self._store.record_report(report, by=self._destination, now=self._clock())
+        if taken is ReportTaken.TAKEN:
+            self._metrics.add(PROOFS, self._destination, "committed", by=len(report.committed))
+            self._metrics.add(PROOFS, self._destination, "refused", by=len(report.failed))
+        return taken
 
     def _after_asking(
         self, proofs: Sequence[Proof], outcome: AskOutcome
@@ -200,6 +207,7 @@ class ProofLane:
         except LeaseLost:
             # The report has come, to whichever process; or a person has given the proof up.
             return
+        self._metrics.add(PROOFS, proof.destination, str(decision.verdict))
         write = log.info if decision.verdict in _WELL else log.warning
         write(
             "proof",

@@ -27,6 +27,7 @@ from cadnode.core.errors import (
     unexpected,
 )
 from cadnode.core.jobs import Delivery, Exam, ExamStatus, Problem
+from cadnode.core.metrics import LEASES_LOST, Metrics, NoMetrics
 from cadnode.core.ports import ExamStore
 from cadnode.core.retry import RetryRules, SendOutcome, backoff
 from cadnode.pipeline import Pipeline
@@ -72,7 +73,9 @@ class AnalysisLane:
         retry: RetryRules,
         clock: Callable[[], datetime],
         stopping: threading.Event,
+        metrics: Metrics | None = None,
     ) -> None:
+        self._metrics = metrics or NoMetrics()
         self._store = store
         self._pipeline = pipeline
         self._owner = owner
@@ -102,6 +105,7 @@ class AnalysisLane:
             self._hand_back(exam, self._clock(), None)
         except LeaseLost:
             log.warning("lease lost", exam=exam.id)
+            self._metrics.add(LEASES_LOST, "analysis")
         except StaleExam:
             self._hand_back(exam, self._clock(), None)
         except (ModelUnfit, SpoolFull, ImageUnreachable) as error:

@@ -203,7 +203,7 @@ class StorageScp:
             association_seconds=settings.association_seconds,
             network_seconds=settings.network_seconds,
             most_threads=4 * settings.max_associations + 100,
-            no_tls=self._no_tls,
+            no_tls=self._without_tls,
             tls=context,
         )
         try:
@@ -251,6 +251,10 @@ class StorageScp:
         association.is_rejected = True
         # Waits until the rejection is on its way; the association's thread closes the socket next.
         association.kill()
+
+    def _without_tls(self, address: str, why: str) -> None:
+        self._meter.no_tls()
+        self._no_tls(address, why)
 
     def _let_in(self, caller: Caller, association: Association) -> Refusal | None:
         peer = admit(caller, self._rules, _addresses)

@@ -1,0 +1,1 @@
+"""Recording what the node counts and times, and giving it to Prometheus."""
