@@ -29,7 +29,14 @@ used twice: a retired one stays here as a comment.
     │   ├── NotFound            E703  no such exam, image or result
     │   ├── DatabaseUnavailable E704  the database cannot be reached or is locked
     │   └── StaleExam           E705  an image arrived while the exam was being closed
-    └── OutOfTries              E801  a step ended badly too many times
+    ├── OutOfTries              E801  a step ended badly too many times
+    └── AccessError
+        ├── NotSignedIn         E901  the console does not know who is asking
+        ├── NotAllowed          E902  whoever asks may not do this
+        ├── SignInRefused       E903  this name with this password is not let in
+        ├── TooManyAttempts     E904  too many sign-ins have failed; this one has to wait
+        ├── AccountRefused      E905  an account or a token cannot be made or changed in this way
+        └── ProviderFailed      E906  the identity provider does not answer, or not as it should
 
 `retry` says whether the same step may succeed later without anybody changing anything.
 """
@@ -224,6 +231,52 @@ class OutOfTries(CadnodeError):
     """A step ended badly too many times, or took its worker down each time."""
 
     code = "E801"
+
+
+class AccessError(CadnodeError):
+    """Somebody is not let into the console, or not this far."""
+
+
+class NotSignedIn(AccessError):
+    """The console does not know who is asking."""
+
+    code = "E901"
+
+
+class NotAllowed(AccessError):
+    """Whoever asks may not do this, or not from where the request came."""
+
+    code = "E902"
+
+
+class SignInRefused(AccessError):
+    """This name with this password is not let in; nothing says which of the two is wrong."""
+
+    code = "E903"
+
+
+class TooManyAttempts(AccessError):
+    """Too many sign-ins have failed under this name or from this address."""
+
+    code = "E904"
+    retry = True
+
+    def __init__(self, wait_seconds: int) -> None:
+        super().__init__(f"too many sign-ins have failed; try again in {wait_seconds} s")
+        self.wait_seconds = wait_seconds
+
+
+class AccountRefused(AccessError):
+    """An account or a token cannot be made or changed in this way; the message says why."""
+
+    code = "E905"
+
+
+class ProviderFailed(AccessError):
+    """The identity provider does not answer, or not as OpenID Connect has it."""
+
+    code = "E906"
+    retry = True
 
 
 def unexpected(error: BaseException) -> str:

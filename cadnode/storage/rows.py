@@ -23,7 +23,7 @@ AnyRow = Row[Any]
 def log_event(
     connection: Connection,
     *,
-    job_id: int,
+    job_id: int | None,
     at: datetime,
     kind: str,
     text: str,
@@ -31,7 +31,10 @@ def log_event(
     subject_uid: str | None = None,
     code: str | None = None,
 ) -> None:
-    """Add one row to the history; `text` is one plain sentence without patient data."""
+    """Add one row to the history; `text` is one plain sentence without patient data.
+
+    No `job_id` for what is about no exam.
+    """
     connection.execute(
         insert(events).values(
             job_id=job_id,
