@@ -101,13 +101,20 @@ class PullLane:
             return
         except CadnodeError as error:
             log.error("the pull broke off", source=self._pull.source, detail=str(error))
+            self._note(fetched, failed, str(error))
             return
+        self._note(fetched, failed, "")
         log.info(
             "pulled",
             source=self._pull.source,
             studies=len(studies),
             images=fetched,
             failed=failed,
+        )
+
+    def _note(self, fetched: int, failed: int, error: str) -> None:
+        self._records.note_pull(
+            self._key, fetched=fetched, failed=failed, error=error, now=self._clock()
         )
 
     def _one(self, study: FoundStudy) -> tuple[int, int]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from typing import Annotated
+
 import typer
 
 from cadnode import log
 from cadnode.app import App
 from cadnode.checks import Check, run_checks
-from cadnode.cli.output import ConfigOption, JsonOption, app_for, print_json
+from cadnode.cli.output import ConfigOption, JsonOption, app_for, print_json, print_table
+from cadnode.config.origin import masked
 
 config_commands = typer.Typer(help="The settings.", no_args_is_help=True)
 
@@ -62,21 +66,26 @@ def check(as_json: JsonOption = False, config: ConfigOption = None) -> None:
 
 
 @config_commands.command("show")
-def show(config: ConfigOption = None) -> None:
-    """The settings in force, as JSON."""
-    settings = app_for(config).settings
-    shown = settings.model_dump(mode="json")
-    shown["database"]["url"] = hide_password(settings.database_url)
-    print_json(shown)
-
-
-def hide_password(url: str) -> str:
-    """The URL without the password in it, if it has one."""
-    scheme, separator, rest = url.partition("://")
-    account, at, host = rest.rpartition("@")
-    if not at:
-        return url
-    return f"{scheme}{separator}{account.partition(':')[0]}:***@{host}"
+def show(
+    origin: Annotated[
+        bool, typer.Option("--origin", help="A table that says where each setting came from.")
+    ] = False,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """The settings in force, as JSON, secrets hidden; with --origin, where each one came from."""
+    app = app_for(config)
+    if not origin:
+        print_json(masked(app.settings))
+        return
+    found = app.origins.in_force(app.settings)
+    if as_json:
+        print_json(asdict(found))
+        return
+    print_table(
+        ["SETTING", "VALUE", "ORIGIN"],
+        ([line.name, line.value, f"{line.source} {line.where}".strip()] for line in found.lines),
+    )
 
 
 def _logging(app: App) -> App:

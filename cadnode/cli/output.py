@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cadnode.app import App
-from cadnode.config import load_settings
+from cadnode.config import load_with_origins
 
 ConfigOption = Annotated[
     Path | None,
@@ -23,12 +23,12 @@ ConfigOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
-console = Console()
+console = Console(markup=False, emoji=False)
 
 
 def app_for(config: Path | None) -> App:
     """The node as the settings describe it. Raises ConfigError."""
-    return App(load_settings(config))
+    return App(*load_with_origins(config))
 
 
 def problem(text: str) -> None:
@@ -49,7 +49,7 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], title
     if console.is_terminal:
         console.print(table)
     else:
-        Console(width=400).print(table)
+        Console(width=400, markup=False, emoji=False).print(table)
 
 
 def local(moment: datetime | None) -> str:

@@ -10,6 +10,7 @@ same data wherever it is started.
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from typing import Any
 from pydantic import ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from cadnode.config.origin import Origins, hash_of, name_of
 from cadnode.config.tables import (
     AuditTable,
     DatabaseTable,
@@ -199,6 +201,13 @@ def load_settings(file: Path | None, environ: Mapping[str, str] = os.environ) ->
 
     Raises ConfigError with one line that names the key and what is allowed.
     """
+    return load_with_origins(file, environ)[0]
+
+
+def load_with_origins(
+    file: Path | None, environ: Mapping[str, str] = os.environ
+) -> tuple[Settings, Origins]:
+    """The settings as `load_settings` has them, and where each one came from."""
     if file is None and environ.get(CONFIG_VARIABLE):
         file = Path(environ[CONFIG_VARIABLE])
     content = _read(file) if file else {}
@@ -206,11 +215,21 @@ def load_settings(file: Path | None, environ: Mapping[str, str] = os.environ) ->
     try:
         settings = Settings(**content)
     except ValidationError as error:
-        raise ConfigError(_first_problem(error, file)) from error
+        raise ConfigError(_first_problem(error, file, _told(content, environ))) from error
     except ValueError as error:
         # pydantic-settings: a table set by the environment is not JSON.
         raise ConfigError(f"environment: {error}") from error
-    return _absolute(settings, (file.resolve().parent if file else Path.cwd()))
+    origins = Origins(
+        file=file.resolve() if file else None,
+        file_sha256=hash_of(file) if file else "",
+        content=content,
+        environ={name: value for name, value in environ.items() if _is_ours(name)},
+    )
+    return _absolute(settings, (file.resolve().parent if file else Path.cwd())), origins
+
+
+def _is_ours(variable: str) -> bool:
+    return variable.upper().startswith(ENVIRONMENT_PREFIX) and variable != CONFIG_VARIABLE
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -236,7 +255,18 @@ def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
             raise ConfigError(f"{variable}: there is no table {table.lower()!r} ({allowed})")
 
 
-def _first_problem(error: ValidationError, file: Path | None) -> str:
+def _told(content: Mapping[str, Any], environ: Mapping[str, str]) -> Mapping[str, Any]:
+    """The entries of each table that may stand several times: those of its variable, or the file's."""
+    told = dict(content)
+    for table in Settings.model_fields:
+        try:
+            told[table] = json.loads(environ[f"{ENVIRONMENT_PREFIX}{table.upper()}"])
+        except (KeyError, ValueError):
+            continue
+    return told
+
+
+def _first_problem(error: ValidationError, file: Path | None, tables: Mapping[str, Any]) -> str:
     problem = error.errors(include_url=False, include_context=False)[0]
     key = ".".join(str(part) for part in problem["loc"]) or "settings"
     message = problem["msg"].removeprefix("Value error, ")
@@ -247,7 +277,18 @@ def _first_problem(error: ValidationError, file: Path | None) -> str:
         told = problem["loc"] and not isinstance(problem["input"], dict)
         message += f", not {problem['input']!r}" if told else ""
     where = f"{file}: " if file else ""
-    return f"{where}{key}: {message}"
+    return f"{where}{key}: {message}{_entry(problem['loc'], tables)}"
+
+
+def _entry(location: tuple[int | str, ...], tables: Mapping[str, Any]) -> str:
+    """Which entry of a table that may stand several times: people know it by its name."""
+    if len(location) < 2 or not isinstance(location[1], int):
+        return ""
+    try:
+        name = name_of(tables[str(location[0])][location[1]])
+    except (KeyError, IndexError, TypeError, AttributeError):
+        return ""
+    return f" (in the entry named {name!r})" if name else ""
 
 
 def _neighbours(location: tuple[int | str, ...]) -> str:

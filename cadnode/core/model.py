@@ -49,6 +49,16 @@ class PatchScores:
     """Shape (n, map_size, map_size), 0..1: where in the patch they are."""
 
 
+@dataclass(frozen=True, slots=True)
+class RunsOn:
+    """What a loaded model really computes on, whatever the settings asked for."""
+
+    device: str
+    """`CPU`, or the name of the accelerator."""
+    precision: str
+    """`float32` or `bfloat16`."""
+
+
 def model_label(spec: ModelSpec) -> str:
     """How a model is named in the database."""
     return f"{spec.name} {spec.version}"

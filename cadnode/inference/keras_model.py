@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cadnode.core.errors import ModelUnfit
-from cadnode.core.model import ModelSpec, PatchScores
+from cadnode.core.model import ModelSpec, PatchScores, RunsOn
 from cadnode.inference.bundle import Bundle
 from cadnode.inference.folded import build_folded
 
@@ -25,7 +25,9 @@ class KerasClassifier:
     def __init__(self, bundle: Bundle, *, device: str = "auto", precision: str = "auto") -> None:
         self._spec = bundle.spec
         self._device = _device(device)
-        policy = "mixed_bfloat16" if precision == "bfloat16" else "float32"
+        bfloat16 = precision == "bfloat16"
+        policy = "mixed_bfloat16" if bfloat16 else "float32"
+        self._runs_on = RunsOn(_name_of(self._device), "bfloat16" if bfloat16 else "float32")
         before = keras.config.dtype_policy()
         keras.config.set_dtype_policy(policy)
         try:
@@ -41,6 +43,11 @@ class KerasClassifier:
     @property
     def spec(self) -> ModelSpec:
         return self._spec
+
+    @property
+    def runs_on(self) -> RunsOn:
+        """What the model was placed on."""
+        return self._runs_on
 
     def classify(self, patches: NDArray[np.float32]) -> PatchScores:
         """Scores for normalised patches of shape (n, patch_size, patch_size), any n."""
@@ -80,3 +87,18 @@ def _device(wanted: str) -> str:
     if wanted == "cpu" or not accelerators:
         return "cpu:0"
     return str(accelerators[0])
+
+
+def _name_of(device: str) -> str:
+    """A device as a person knows it; what Keras calls it where its backend does not say more."""
+    if device.startswith("cpu"):
+        return "CPU"
+    if keras.backend.backend() != "tensorflow":
+        return device
+    import tensorflow as tf
+
+    number = int(device.rpartition(":")[2])
+    details = tf.config.experimental.get_device_details(
+        tf.config.list_physical_devices("GPU")[number]
+    )
+    return str(details.get("device_name", device))

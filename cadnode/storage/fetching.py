@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from cadnode.core.errors import LeaseLost
 from cadnode.core.jobs import ExamStatus
+from cadnode.core.node_status import PullRecord
 from cadnode.storage.database import StorePart
 from cadnode.storage.rows import lease_is_over, log_event
 from cadnode.storage.tables import images, jobs, pulls
@@ -99,6 +100,15 @@ class FetchRecords(StorePart):
             if not renewed.rowcount:
                 raise LeaseLost(f"another process has taken over the pull {name}")
 
+    def note_pull(self, name: str, *, fetched: int, failed: int, error: str, now: datetime) -> None:
+        """Write down how a turn of a pull ended; `error` says what broke it off, if something did."""
+        with self._database.write() as connection:
+            connection.execute(
+                update(pulls)
+                .where(pulls.c.name == name)
+                .values(ended_at=now, fetched=fetched, failed=failed, error_text=error)
+            )
+
     def release_pull(self, name: str, owner: str) -> None:
         """This turn is over."""
         with self._database.write() as connection:
@@ -107,3 +117,19 @@ class FetchRecords(StorePart):
                 .where(pulls.c.name == name, pulls.c.lease_owner == owner)
                 .values(lease_owner=None, lease_until=None)
             )
+
+    def pulls(self) -> Sequence[PullRecord]:
+        """How every pull stands that was ever begun."""
+        with self._database.read() as connection:
+            return [
+                PullRecord(
+                    name=row.name,
+                    due_at=row.due_at,
+                    running_until=row.lease_until if row.lease_owner else None,
+                    ended_at=row.ended_at,
+                    fetched=row.fetched,
+                    failed=row.failed,
+                    error=row.error_text or "",
+                )
+                for row in connection.execute(select(pulls).order_by(pulls.c.name))
+            ]

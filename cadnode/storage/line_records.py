@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
 from cadnode.core.breaker import LineState, LineStatus
 from cadnode.core.jobs import DeliveryStatus
@@ -34,6 +34,8 @@ class DestinationRecord:
     """Result objects that could not be sent there; a person decides."""
     unproved: int
     """Result objects stored there that it has still to prove it holds."""
+    delivered_at: datetime | None
+    """When it last stored something."""
     last_error: str
 
 
@@ -45,49 +47,58 @@ class LineRecords:
 
     def destinations(self, names: Sequence[str]) -> Sequence[DestinationRecord]:
         """`names`, then every other destination for which something waits, failed or is to be proved."""
-        counts = (
-            select(
-                deliveries.c.destination,
-                deliveries.c.status,
-                func.count().label("objects"),
-                func.min(results.c.created_at, type_=results.c.created_at.type).label("oldest"),
-            )
-            .join(results, results.c.id == deliveries.c.result_id)
-            .where(deliveries.c.status.in_((DeliveryStatus.PENDING, DeliveryStatus.FAILED)))
-            .group_by(deliveries.c.destination, deliveries.c.status)
-            .order_by(deliveries.c.destination)
-        )
-        open_proofs = (
-            select(deliveries.c.destination, func.count().label("objects"))
-            .where(awaits_proof())
-            .group_by(deliveries.c.destination)
-            .order_by(deliveries.c.destination)
-        )
         with self._database.read() as connection:
             lines = {
                 row.name: line_of(row) for row in connection.execute(select(destination_states))
             }
-            found = {
-                (row.destination, row.status): (row.objects, row.oldest)
-                for row in connection.execute(counts)
-            }
-            unproved = {row.destination: row.objects for row in connection.execute(open_proofs)}
-        known = dict.fromkeys([*names, *(name for name, _ in found), *unproved])
-        records = []
-        for name in known:
-            line = lines.get(name, LineStatus())
-            waiting, oldest = found.get((name, DeliveryStatus.PENDING), (0, None))
-            records.append(
-                DestinationRecord(
-                    name=name,
-                    state=line.state,
-                    since=line.since,
-                    probe_at=line.probe_at,
-                    waiting=waiting,
-                    oldest=oldest,
-                    failed=found.get((name, DeliveryStatus.FAILED), (0, None))[0],
-                    unproved=unproved.get(name, 0),
-                    last_error=line.error,
-                )
+            there = _named(connection)
+            known = dict.fromkeys([*names, *there])
+            records = [_record(connection, name, lines.get(name, LineStatus())) for name in known]
+        return [
+            record
+            for record in records
+            if record.name in names or record.waiting or record.failed or record.unproved
+        ]
+
+
+def _named(connection: Connection) -> Sequence[str]:
+    """Every destination that anything was ever meant for, one look at the index for each."""
+    name, found = deliveries.c.destination, list[str]()
+    statement = select(func.min(name))
+    while (next_name := connection.execute(statement).scalar_one()) is not None:
+        found.append(next_name)
+        statement = select(func.min(name)).where(name > next_name)
+    return found
+
+
+def _record(connection: Connection, name: str, line: LineStatus) -> DestinationRecord:
+    here = deliveries.c.destination == name
+    # One question for each status, or the rows of the whole destination are read.
+    counts = {
+        status: connection.execute(
+            select(func.count(), func.min(deliveries.c.id)).where(
+                here, deliveries.c.status == status
             )
-        return records
+        ).one()
+        for status in (DeliveryStatus.PENDING, DeliveryStatus.FAILED)
+    }
+    waiting, first = counts[DeliveryStatus.PENDING]
+    unproved = select(func.count()).select_from(deliveries).where(here, awaits_proof())
+    delivered = select(func.max(deliveries.c.delivered_at)).where(here)
+    made = (
+        select(results.c.created_at)
+        .join(deliveries, deliveries.c.result_id == results.c.id)
+        .where(deliveries.c.id == first)
+    )
+    return DestinationRecord(
+        name=name,
+        state=line.state,
+        since=line.since,
+        probe_at=line.probe_at,
+        waiting=waiting,
+        oldest=None if first is None else connection.execute(made).scalar_one(),
+        failed=counts[DeliveryStatus.FAILED][0],
+        unproved=connection.execute(unproved).scalar_one(),
+        delivered_at=connection.execute(delivered).scalar_one(),
+        last_error=line.error,
+    )

@@ -81,12 +81,16 @@ def settle(connection: Connection, job: AnyRow, *, at: datetime, why: str, actor
     if to is None or to == job.status:
         return
     failed = next((row for row in rows if row.status == DeliveryStatus.FAILED), None)
+    stored = [row.delivered_at for row in rows if row.status == DeliveryStatus.DELIVERED]
+    # When it was first delivered: an object that has to be stored again does not count.
+    first = job.delivered_at or (max(stored) if stored else None)
     connection.execute(
         update(jobs)
         .where(jobs.c.id == job.id)
         .values(
             status=to,
             finished_at=at if failed is None else None,
+            delivered_at=first if to == ExamStatus.DELIVERED else job.delivered_at,
             failed_from=None if failed is None else ExamStatus.REPORTED,
             error_code=None if failed is None else failed.error_code,
             error_text=None

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cadnode.core.analysis import analyze_mammogram
 from cadnode.core.annotations import Annotation, Case
 from cadnode.core.findings import Finding
-from cadnode.core.model import ModelSpec, PatchScores
+from cadnode.core.model import ModelSpec, PatchScores, RunsOn
 from cadnode.core.ports import Classifier
 from cadnode.training.metrics import ImageMarks
 
@@ -43,6 +43,10 @@ class _Lax:
         spec = self._classifier.spec
         kept = tuple(value for value in spec.thresholds if value > LOWEST)
         return replace(spec, thresholds=(*kept, LOWEST))
+
+    @property
+    def runs_on(self) -> RunsOn:
+        return self._classifier.runs_on
 
     def classify(self, patches: NDArray[np.float32]) -> PatchScores:
         return self._classifier.classify(patches)

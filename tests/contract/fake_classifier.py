@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from cadnode.core.model import ModelSpec, PatchScores
+from cadnode.core.model import ModelSpec, PatchScores, RunsOn
 
 FAKE_SPEC = ModelSpec(
     name="fake",
@@ -34,6 +34,10 @@ class FakeClassifier:
     @property
     def spec(self) -> ModelSpec:
         return self._spec
+
+    @property
+    def runs_on(self) -> RunsOn:
+        return RunsOn("no device", "float64")
 
     def classify(self, patches: NDArray[np.float32]) -> PatchScores:
         size = self._spec.map_size

@@ -52,6 +52,11 @@ def test_scores_and_maps_have_the_shapes_the_spec_promises(classifier: Classifie
         assert values.max() <= 1
 
 
+def test_it_says_what_it_computes_on(classifier: Classifier) -> None:
+    assert classifier.runs_on.device
+    assert classifier.runs_on.precision.startswith(("float", "bfloat"))
+
+
 def test_the_same_patches_get_the_same_scores_twice(classifier: Classifier) -> None:
     patches = some_patches(classifier, 2)
     first, second = classifier.classify(patches), classifier.classify(patches)

@@ -1,0 +1,181 @@
+"""Where each setting in force came from, and settings fit to be shown: their secrets hidden."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from cadnode.core.provenance import SettingLine, SettingsInForce, SettingSource
+
+if TYPE_CHECKING:
+    from cadnode.config import Settings
+
+PREFIX = "cadnode_"
+DELIMITER = "__"
+HIDDEN = "***"
+
+_SECRET_WORDS = ("secret", "password", "token")
+
+
+class _Decided(NamedTuple):
+    source: SettingSource
+    where: str
+
+
+_DEFAULT = _Decided(SettingSource.DEFAULT, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Origins:
+    """What a process was told at its start, and by whom."""
+
+    file: Path | None = None
+    file_sha256: str = ""
+    content: Mapping[str, Any] = field(default_factory=dict)
+    """Of the file."""
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+    def in_force(self, settings: Settings) -> SettingsInForce:
+        """Every setting with its origin, in the order of the settings file."""
+        return SettingsInForce(
+            file=str(self.file or ""),
+            file_changed=self.file is not None and hash_of(self.file) != self.file_sha256,
+            lines=tuple(self._lines(settings)),
+        )
+
+    def _lines(self, settings: Settings) -> Iterator[SettingLine]:
+        shown = masked(settings)
+        variables = _variables(self.environ)
+        for table in type(settings).model_fields:
+            told = self.content.get(table, {})
+            if isinstance(shown[table], Mapping):
+                told = told if isinstance(told, Mapping) else {}
+                yield from self._of_table(table, "", shown[table], told, variables)
+                continue
+            variable = variables.get((table, ""))
+            entries = _entries(variable.value) if variable else told
+            for place, values in enumerate(shown[table]):
+                entry = entries[place] if place < len(entries) else {}
+                name = name_of(values) or str(place + 1)
+                origin = _Decided(SettingSource.ENVIRONMENT, variable.name) if variable else None
+                for key, value in values.items():
+                    decided = (origin or self._in_file) if key in entry else _DEFAULT
+                    yield SettingLine(table, name, key, _toml(value), *decided)
+
+    def _of_table(
+        self,
+        table: str,
+        entry: str,
+        values: Mapping[str, Any],
+        told: Mapping[str, Any],
+        variables: Mapping[tuple[str, str], _Variable],
+    ) -> Iterator[SettingLine]:
+        for key, value in values.items():
+            variable = variables.get((table, key))
+            if variable is not None:
+                decided = _Decided(SettingSource.ENVIRONMENT, variable.name)
+            else:
+                decided = self._in_file if key in told else _DEFAULT
+            yield SettingLine(table, entry, key, _toml(value), *decided)
+
+    @property
+    def _in_file(self) -> _Decided:
+        return _Decided(SettingSource.FILE, str(self.file or ""))
+
+
+def name_of(entry: Mapping[str, Any]) -> str:
+    """How an entry of a table that may stand several times is called; empty when it does not say."""
+    return str(entry.get("name") or entry.get("source") or "")
+
+
+def masked(settings: Settings) -> dict[str, Any]:
+    """The settings as JSON values, secrets hidden, with the URL of the database in force."""
+    shown: dict[str, Any] = _mask("", settings.model_dump(mode="json"))
+    shown["database"]["url"] = hide_password(settings.database_url)
+    return shown
+
+
+def hide_password(url: str) -> str:
+    """The URL without the password in it, if it has one."""
+    scheme, separator, rest = url.partition("://")
+    account, at, host = rest.rpartition("@")
+    if not at:
+        return url
+    return f"{scheme}{separator}{account.partition(':')[0]}:{HIDDEN}@{host}"
+
+
+def hash_of(file: Path) -> str:
+    """SHA-256 of the file; empty when it cannot be read."""
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
+class _Variable(NamedTuple):
+    name: str
+    value: str
+
+
+def _variables(environ: Mapping[str, str]) -> dict[tuple[str, str], _Variable]:
+    """By table and key; the key is empty for a variable that holds a whole list of tables."""
+    found: dict[tuple[str, str], _Variable] = {}
+    for name, value in environ.items():
+        if not name.lower().startswith(PREFIX):
+            continue
+        table, _, key = name.lower().removeprefix(PREFIX).partition(DELIMITER)
+        if key:
+            found[table, key.partition(DELIMITER)[0]] = _Variable(name, value)
+            continue
+        found.setdefault((table, ""), _Variable(name, value))
+        for inner in _keys(value):
+            found.setdefault((table, inner), _Variable(name, value))
+    return found
+
+
+def _keys(value: str) -> list[str]:
+    told = _json(value)
+    return list(told) if isinstance(told, Mapping) else []
+
+
+def _entries(value: str) -> list[Mapping[str, Any]]:
+    told = _json(value)
+    return told if isinstance(told, list) else []
+
+
+def _json(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except ValueError:
+        return None
+
+
+def _mask(key: str, value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {inner: _mask(inner, item) for inner, item in value.items()}
+    if isinstance(value, list):
+        return [_mask(key, item) for item in value]
+    if value and isinstance(value, str):
+        if any(word in key for word in _SECRET_WORDS):
+            return HIDDEN
+        if "://" in value:
+            return _url(key, value)
+    return value
+
+
+def _url(key: str, value: str) -> str:
+    if "webhook" not in key:
+        return hide_password(value)
+    # The path of a webhook is what lets a caller in.
+    scheme, _, rest = value.partition("://")
+    return f"{scheme}://{rest.partition('/')[0].rpartition('@')[2]}/{HIDDEN}"
+
+
+def _toml(value: Any) -> str:
+    if value is None:
+        return ""
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,82 @@
+"""The processes of the node as they tell of themselves: who runs, and on what. Pure values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime, timedelta
+from typing import Any
+
+BEAT_EVERY = timedelta(seconds=10)
+"""How often a process says that it is there."""
+
+SEEN_WITHIN = timedelta(seconds=45)
+"""A process that has said nothing for longer is not seen any more."""
+
+FORGOTTEN_AFTER = timedelta(days=1)
+"""The row of a process that was killed is kept for so long."""
+
+RECEIVE, WORK, WEB = "receive", "work", "web"
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessFacts:
+    """What a process says of itself beside its being there. No patient data."""
+
+    version: str = ""
+    """Of the program."""
+    settings: str = ""
+    """A short hash of the settings in force: two processes with one hash have the same."""
+    problem: str = ""
+    """Why it cannot do its work now, in plain words; empty when it can."""
+    audit_problem: str = ""
+    """Why its audit messages do not get through; empty when they do or none are wanted."""
+    model: str | None = None
+    model_version: str | None = None
+    model_sha256: str | None = None
+    """Of the bundle's manifest, which holds the hash of every other file."""
+    device: str | None = None
+    """What the model really runs on, as "cpu" or "gpu: NVIDIA H200"."""
+    precision: str | None = None
+    """The number format it really computes in."""
+    patches: int = 0
+    """Scored since the process started."""
+    patch_seconds: float = 0.0
+    """How long it computed on them."""
+    patches_per_second: float | None = None
+    """While it computed, in the last minutes; None when it had nothing to do."""
+
+    def as_json(self) -> dict[str, Any]:
+        """What is kept in the job database."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> ProcessFacts:
+        """The facts of a row; what another version of the program wrote there is passed over."""
+        known = {item.name for item in fields(cls)}
+        return cls(**{key: value for key, value in values.items() if key in known})
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessRecord:
+    """One process of the node."""
+
+    id: str
+    name: str
+    """`receive`, `work` or `web`."""
+    host: str
+    pid: int
+    started_at: datetime
+    beat_at: datetime
+    """When it last said that it is there."""
+    facts: ProcessFacts = field(default_factory=ProcessFacts)
+
+    def is_seen(self, now: datetime) -> bool:
+        """False for one that was killed, hangs, or cannot reach the job database."""
+        # Either way: a clock may have been set back.
+        return abs(now - self.beat_at) <= SEEN_WITHIN
+
+
+def seen(records: Sequence[ProcessRecord], name: str, now: datetime) -> Sequence[ProcessRecord]:
+    """The processes called `name` that are there at `now`."""
+    return [record for record in records if record.name == name and record.is_seen(now)]
