@@ -64,6 +64,8 @@ class ImageHeader:
     bits_allocated: int | None = None
     bits_stored: int | None = None
     spacing: PixelSpacing | None = None
+    patient_orientation: tuple[str, ...] = ()
+    """Patient Orientation (0020,0020): the direction of the rows, then that of the columns."""
     has_pixel_data: bool = False
     source_uids: tuple[str, ...] = ()
     """Source Image Sequence (0008,2112): the For Processing images this one was made from."""

@@ -50,6 +50,9 @@ def _image_header(file: OpenFile) -> ImageHeader:
         bits_allocated=integer(dataset, "BitsAllocated"),
         bits_stored=integer(dataset, "BitsStored"),
         spacing=_spacing(dataset),
+        patient_orientation=tuple(
+            _plain(item).upper() for item in values(dataset, "PatientOrientation")
+        ),
         has_pixel_data=file.pixel_offset is not None and file.pixel_length != 0,
         source_uids=tuple(
             uid

@@ -12,7 +12,7 @@ from cadnode.core.errors import ImageFailed
 from cadnode.core.mammogram import ImageHeader, Mammogram
 from cadnode.core.reasons import Reason
 from cadnode.dicom.decoding import DecoderProcess
-from cadnode.dicom.display import display_tables
+from cadnode.dicom.display import DisplayTables, display_tables
 from cadnode.dicom.files import PARSE_ERRORS, ReadLimits, opened
 from cadnode.dicom.header import image_header
 from cadnode.dicom.pixels import Decode, stored_values
@@ -22,7 +22,7 @@ __all__ = ["DicomReader", "ReadLimits"]
 _STRIP = 128
 """Rows looked up at once."""
 
-_Scalar = TypeVar("_Scalar", np.float32, np.bool_)
+_Scalar = TypeVar("_Scalar", np.float32, np.bool_, np.uint8)
 
 
 class DicomReader:
@@ -54,14 +54,7 @@ class DicomReader:
             raise ImageFailed(Reason.NOT_A_MAMMOGRAM)
         if header.spacing is None:
             raise ImageFailed(Reason.PIXEL_SPACING_MISSING)
-        with opened(path, self._limits) as file:
-            stored = stored_values(file, header, self._limits, self._decode)
-            try:
-                tables = display_tables(file.dataset, header, stored)
-            except PARSE_ERRORS as error:
-                if isinstance(error, OSError) and error.errno:
-                    raise
-                raise ImageFailed(Reason.DECODING_FAILED, type(error).__name__) from error
+        stored, tables = self._decoded(path, header)
         return Mammogram(
             sop_instance_uid=header.sop_instance_uid,
             laterality=header.laterality,
@@ -71,6 +64,22 @@ class DicomReader:
             pixels=_looked_up(tables.shown, stored),
             valid=_looked_up(tables.valid, stored),
         )
+
+    def grey(self, path: Path, header: ImageHeader) -> NDArray[np.uint8]:
+        """The image as `mammogram` has it, in 256 greys for a screen; of any single-frame grey
+        image, whatever it says of side and view. Raises ImageFailed with its reason."""
+        stored, tables = self._decoded(path, header)
+        return _looked_up((tables.shown * 255 + 0.5).astype(np.uint8), stored)
+
+    def _decoded(self, path: Path, header: ImageHeader) -> tuple[NDArray[np.uint16], DisplayTables]:
+        with opened(path, self._limits) as file:
+            stored = stored_values(file, header, self._limits, self._decode)
+            try:
+                return stored, display_tables(file.dataset, header, stored)
+            except PARSE_ERRORS as error:
+                if isinstance(error, OSError) and error.errno:
+                    raise
+                raise ImageFailed(Reason.DECODING_FAILED, type(error).__name__) from error
 
 
 def _looked_up(table: NDArray[_Scalar], stored: NDArray[np.uint16]) -> NDArray[_Scalar]:

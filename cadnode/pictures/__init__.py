@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cadnode.core.patch_map import HeatMap
 from cadnode.core.findings import Finding
 from cadnode.core.mammogram import PixelSpacing
+from cadnode.core.patch_map import HeatMap
 from cadnode.pictures.canvas import OPTIONAL, SHOWN, Canvas, percent
 
 __all__ = [

@@ -43,7 +43,7 @@ def kept_patch_map(connection: Connection, image_id: int) -> PatchMap | None:
         origins=np.column_stack([patches["row"], patches["column"]]).astype(np.int32),
         probability=patches["probability"].astype(np.float32),
         heat=HeatMap(
-            values=cells.reshape(row.heat_rows, row.heat_columns) / np.float32(255),
+            values=np.divide(cells.reshape(row.heat_rows, row.heat_columns), 255, dtype=np.float32),
             row_step=row.heat_row_step,
             column_step=row.heat_column_step,
         ),

@@ -43,7 +43,7 @@ def test_the_scores_lie_on_the_cluster_however_the_image_was_turned_cut_and_resa
     after: tuple[int, int],
     spacing: tuple[float, float],
 ):
-    rows, columns = (round(size * PITCH / new) for size, new in zip(PIXELS.shape, spacing))
+    rows, columns = (round(PIXELS.shape[axis] * PITCH / spacing[axis]) for axis in (0, 1))
     pixels = resample(PIXELS, shape=(rows, columns))
     dots = DOTS * (columns / PIXELS.shape[1], rows / PIXELS.shape[0])
     if flip_rows:
@@ -52,7 +52,7 @@ def test_the_scores_lie_on_the_cluster_however_the_image_was_turned_cut_and_resa
         pixels, dots = pixels[:, ::-1], np.column_stack([columns - dots[:, 0], dots[:, 1]])
     # Air above and below; the chest wall stays at its edge.
     pixels = np.pad(pixels, ((before[0], after[0]), (0, 0)), constant_values=0.02)
-    dots = dots + (0, before[0])
+    dots = np.add(dots, (0, before[0]))
     image = replace(mammogram(pixels, PITCH), spacing=PixelSpacing(*spacing))
     scores = analyze_mammogram(image, CLASSIFIER).patch_map
     center = dots.mean(axis=0)

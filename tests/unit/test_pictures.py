@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from cadnode.core.patch_map import HeatMap
 from cadnode.core.findings import Calcification, Finding
 from cadnode.core.mammogram import PixelSpacing
+from cadnode.core.patch_map import HeatMap
 from cadnode.pictures import (
     draw_close_ups,
     draw_marks,
