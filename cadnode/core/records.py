@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from cadnode.core.exam import ImageState
+from cadnode.core.exam import ExamImage, ImageState
 from cadnode.core.findings import Finding
 from cadnode.core.jobs import DeliveryStatus, ExamStatus
 from cadnode.core.proof import ProofState
@@ -144,3 +144,24 @@ class ExplainLine:
 
     at: datetime
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class StudyImage:
+    """One image that a revision of an exam is about, also one of an earlier revision."""
+
+    exam_id: int
+    """The revision that it arrived in."""
+    image: ExamImage
+    purged: bool
+    """Its file is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One exam of the same study."""
+
+    exam_id: int
+    revision: int
+    status: ExamStatus
+    created_at: datetime

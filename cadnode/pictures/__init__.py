@@ -78,12 +78,14 @@ def draw_view(
     recommended: int = 0,
     height: int = 1400,
     heat: HeatMap | None = None,
+    caption: str = "",
 ) -> ViewPicture:
     """The whole view with its marks.
 
     `pixels` is (rows, columns) in 0..1; findings are in its pixel grid. Marks with an operating
-    point up to `recommended` are drawn as shown by default; `heat` is laid under them. The picture is `height` high, and as
-    wide as square pixels on the detector make it.
+    point up to `recommended` are drawn as shown by default; `heat` is laid under them. The picture
+    is `height` high, and as wide as square pixels on the detector make it. `caption` stands below
+    the name of the view.
     """
     rows, columns = pixels.shape
     width = max(1, round(height * (columns * spacing.column) / (rows * spacing.row)))
@@ -107,7 +109,7 @@ def draw_view(
         optional.label(number, finding, shown=False)
     shown.scale_bar((50, 30, 20, 10), 10, spacing.column, right=view_name.startswith("L"))
     note = "" if default else "optional marks only" if others else "no marks"
-    shown.view_name(view_name, note)
+    shown.view_name(view_name, note, caption)
     return ViewPicture(film, shown.finished(), optional.finished())
 
 
@@ -120,6 +122,7 @@ def draw_marks(
     recommended: int = 0,
     height: int = 1400,
     heat: HeatMap | None = None,
+    caption: str = "",
 ) -> Image.Image:
     """`draw_view` as one flat RGB picture."""
     return draw_view(
@@ -130,6 +133,7 @@ def draw_marks(
         recommended=recommended,
         height=height,
         heat=heat,
+        caption=caption,
     ).flat()
 
 

@@ -161,14 +161,14 @@ class Canvas:
         text = f"{length_mm / 10:g} cm" if length_mm >= 10 else f"{length_mm:g} mm"
         self._write((start, y - self._text * 0.8), text, self._text, INK, anchor="ls")
 
-    def view_name(self, name: str, note: str) -> None:
+    def view_name(self, name: str, *notes: str) -> None:
         """Above the scale bar: the lead letters of the film are at the other end."""
         size = round(self._text * 1.7)
         right = name.startswith("L")
         anchor = "rs" if right else "ls"
         x = self.width - self._text if right else self._text
         y = self.height - self._text * 3.6
-        if note:
+        for note in filter(None, reversed(notes)):
             self._write((x, y), note, self._text, INK, anchor=anchor)
             y -= self._text * 1.4
         self._write((x, y), name, size, INK, anchor=anchor)

@@ -33,7 +33,9 @@ class Pyramid:
     """The tiles of one grey image. Safe to share between threads."""
 
     def __init__(self, grey: NDArray[np.uint8]) -> None:
-        self._whole = Image.fromarray(np.ascontiguousarray(grey))
+        # One memory, seen by both libraries.
+        self._grey = np.ascontiguousarray(grey)
+        self._whole = Image.fromarray(self._grey)
         self._levels: dict[int, Image.Image] = {}
 
     @property
@@ -80,14 +82,15 @@ class Pyramid:
             return self._whole
         if level not in self._levels:
             # From the whole image each time: made when it is asked for, and rounded only once.
-            self._levels[level] = _reduced(self._whole, 1 << (self.max_level - level))
+            factor = 1 << (self.max_level - level)
+            exact = factor <= _EXACT_IN_PILLOW
+            self._levels[level] = (
+                self._whole.reduce(factor) if exact else _means(self._grey, factor)
+            )
         return self._levels[level]
 
 
-def _reduced(whole: Image.Image, factor: int) -> Image.Image:
-    if factor <= _EXACT_IN_PILLOW:
-        return whole.reduce(factor)
-    grey = np.asarray(whole)
+def _means(grey: NDArray[np.uint8], factor: int) -> Image.Image:
     down, across = (np.arange(0, size, factor) for size in grey.shape)
     # Strip by strip: numpy would widen the whole image first.
     strips = [grey[first : first + factor].sum(axis=0, dtype=np.uint32) for first in down]

@@ -101,7 +101,7 @@ def study_images(
         .order_by(images.c.id)
     ).all()
     found = findings_of(connection, [row.id for row in rows])
-    return tuple(_image(row, found[row.id]) for row in rows)
+    return tuple(exam_image(row, found[row.id]) for row in rows)
 
 
 def findings_of(
@@ -156,7 +156,8 @@ def free_delivery(now: datetime) -> ColumnElement[bool]:
     )
 
 
-def _image(row: AnyRow, found: tuple[Finding, ...]) -> ExamImage:
+def exam_image(row: AnyRow, found: tuple[Finding, ...]) -> ExamImage:
+    """The image of a row of `images` with the revision of its exam."""
     return ExamImage(
         id=row.id,
         sop_instance_uid=row.sop_instance_uid,
