@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from cadnode.app import RESULT_CLASSES, App, utc_now
 from cadnode.config import Settings
 from cadnode.config.tables import DestinationTable, SourceTable
 from cadnode.core.errors import CadnodeError, ConfigError
+from cadnode.storage.disk import disk_of
 
 WARN_DAYS = 30
 """A certificate that expires sooner is worth a note."""
@@ -142,8 +142,10 @@ def waiting_nowhere(app: App) -> Iterator[Check]:
 
 def _disk(app: App) -> Check:
     folder = app.settings.node.data_dir
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
-    free_mb = shutil.disk_usage(existing).free >> 20
+    disk = disk_of(folder)
+    if disk.problem:
+        return Check("disk", False, f"data_dir: {disk.problem}")
+    free_mb = disk.free >> 20
     reserve = app.settings.retention.reserve_mb
     return Check(
         "disk", free_mb > reserve, f"{free_mb} MB free at {folder}, {reserve} MB kept free"

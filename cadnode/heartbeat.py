@@ -12,6 +12,7 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from time import monotonic
 
@@ -20,13 +21,14 @@ import structlog
 from numpy.typing import NDArray
 
 from cadnode import __version__
-from cadnode.app import lease_owner
+from cadnode.app import App, Store, lease_owner, utc_now
 from cadnode.config import Settings
 from cadnode.config.origin import masked
 from cadnode.core.errors import CadnodeError
 from cadnode.core.model import ModelSpec, PatchScores, RunsOn
 from cadnode.core.ports import Classifier
 from cadnode.core.processes import BEAT_EVERY, ProcessFacts, ProcessRecord
+from cadnode.inference.bundle import MANIFEST, file_hash
 from cadnode.storage.beats import BeatRecords
 from cadnode.storage.database import Database
 
@@ -61,15 +63,10 @@ class Heart:
         """Beat now, and again and again from now on."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """The process ends and is not missed; without the database its row stays for a while."""
+    def stop(self, seconds: float = 0.5) -> None:
+        """The process ends and is not missed; waits for the database no longer than this."""
         self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join(BEAT_EVERY.total_seconds())
-        try:
-            self._records.end(self._id)
-        except CadnodeError as error:
-            log.warning("the end of the process could not be noted", detail=str(error))
+        self._thread.join(seconds)
 
     def beat(self) -> None:
         """Say once that the process is there. Raises DatabaseUnavailable."""
@@ -95,7 +92,11 @@ class Heart:
                     log.warning("the heartbeat could not be written", detail=str(error))
                 self._silent = True
             if self._stopping.wait(BEAT_EVERY.total_seconds()):
-                return
+                break
+        try:
+            self._records.end(self._id)
+        except CadnodeError as error:
+            log.warning("the end of the process could not be noted", detail=str(error))
 
 
 class Meter:
@@ -142,7 +143,7 @@ class Meter:
             self._recent.popleft()
 
 
-class MeteredClassifier:
+class CountedClassifier:
     """A `Classifier` whose work is counted."""
 
     def __init__(self, classifier: Classifier, meter: Meter) -> None:
@@ -151,10 +152,12 @@ class MeteredClassifier:
 
     @property
     def spec(self) -> ModelSpec:
+        """As of the classifier."""
         return self._classifier.spec
 
     @property
     def runs_on(self) -> RunsOn:
+        """As of the classifier."""
         return self._classifier.runs_on
 
     def classify(self, patches: NDArray[np.float32]) -> PatchScores:
@@ -165,14 +168,52 @@ class MeteredClassifier:
         return scores
 
 
-def process_facts(settings: Settings, *, problem: str = "", audit: str = "") -> ProcessFacts:
-    """What every process says of itself."""
-    return ProcessFacts(
-        version=__version__,
-        settings=settings_hash(settings),
-        problem=problem,
-        audit_problem=audit,
-    )
+class Vitals:
+    """What one process says of itself at each beat."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._meter = Meter()
+        self._facts = ProcessFacts(version=__version__, settings=settings_hash(app.settings))
+
+    def classifier(self) -> Classifier:
+        """The model, loaded and counted; from now on the facts name it. Raises ModelUnfit, which
+        they name too."""
+        try:
+            classifier = self._app.classifier()
+            manifest = self._app.bundle().folder / MANIFEST
+        except CadnodeError as error:
+            self._facts = replace(self._facts, problem=str(error))
+            raise
+        spec, runs_on = classifier.spec, classifier.runs_on
+        self._facts = replace(
+            self._facts,
+            problem="",
+            model=spec.name,
+            model_version=spec.version,
+            model_sha256=file_hash(manifest),
+            device=runs_on.device,
+            precision=runs_on.precision,
+        )
+        return CountedClassifier(classifier, self._meter)
+
+    def facts(self) -> ProcessFacts:
+        """As they are now."""
+        return replace(
+            self._facts,
+            audit_problem=self._app.audit.trouble,
+            patches=self._meter.patches,
+            patch_seconds=round(self._meter.seconds, 3),
+            patches_per_second=self._meter.patches_per_second,
+        )
+
+
+def open_heart(app: App, store: Store, name: str, vitals: Vitals | None = None) -> Heart:
+    """The beating heart of a process called `name`."""
+    facts = (vitals or Vitals(app)).facts
+    heart = Heart(name, store.database, facts=facts, clock=utc_now)
+    heart.start()
+    return heart
 
 
 def settings_hash(settings: Settings) -> str:

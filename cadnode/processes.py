@@ -21,6 +21,7 @@ from cadnode.core.audit import ApplicationStarted, ApplicationStopped, StudyDele
 from cadnode.core.errors import CadnodeError, NothingToPurge, SpoolFull
 from cadnode.core.ports import Classifier
 from cadnode.core.retention import RECEIVED_AT_ONCE
+from cadnode.heartbeat import Vitals, open_heart
 from cadnode.proof_parts import HAND_OVER, commitment_lane, proof_lanes
 from cadnode.pulling import PullLane
 from cadnode.storage.retention import purge, remove_unknown
@@ -48,6 +49,7 @@ def receive(app: App) -> None:
     spool = app.spool()
     scp = app.storage_scp(store.exams, spool)
     scp.start()
+    heart = open_heart(app, store, "receive")
     node = app.settings.node
     app.audit.record(ApplicationStarted("receive", os.getpid()))
     ports = {"port": scp.port} if node.plain else {}
@@ -60,6 +62,7 @@ def receive(app: App) -> None:
         log.warning("no sender is accepted: [[peers]] is empty")
     stopping.wait()
     scp.stop()
+    heart.stop()
     store.close()
     app.audit.record(ApplicationStopped("receive", os.getpid()))
     app.audit.close()
@@ -76,7 +79,8 @@ def work(app: App) -> None:
     spool = app.spool()
     settings = app.settings
     lease = timedelta(seconds=settings.work.lease_seconds)
-    classifier = once(app.classifier)
+    vitals = Vitals(app)
+    classifier = once(vitals.classifier)
     pipeline = app.pipeline(store.exams, spool, classifier=classifier)
     owner = lease_owner()
     deliveries = [
@@ -142,6 +146,7 @@ def work(app: App) -> None:
     loading = threading.Thread(target=_load, args=(classifier,), name="loading", daemon=True)
     for thread in (*threads, loading):
         thread.start()
+    heart = open_heart(app, store, "work", vitals)
     app.audit.record(ApplicationStarted("work", os.getpid()))
     log.info("working", lanes=[lane.name for lane in lanes], owner=owner)
     stopping.wait()
@@ -151,6 +156,7 @@ def work(app: App) -> None:
         thread.join(max(0.0, deadline - time.monotonic()))
     app.audit.record(ApplicationStopped("work", os.getpid()))
     app.audit.close(max(0.5, deadline - time.monotonic()))
+    heart.stop()
     unfinished = [thread.name for thread in threads if thread.is_alive()]
     if unfinished:
         # A peer that hangs cannot be interrupted; the leases run out.
@@ -181,10 +187,12 @@ def web(app: App) -> None:
     table = app.settings.web
     server = WebServer(create_app(open_console(app, store)), WebSettings(table.host, table.port))
     server.start()
+    heart = open_heart(app, store, "web")
     app.audit.record(ApplicationStarted("web", os.getpid()))
     log.info("the console is up", url=f"http://{table.host}:{server.port}/")
     stopping.wait()
     server.stop()
+    heart.stop()
     store.close()
     app.audit.record(ApplicationStopped("web", os.getpid()))
     app.audit.close()

@@ -71,6 +71,7 @@ class SyslogTrail:
         self._header = Header(source.host, "cadnode", source.process_id)
         self._closing = threading.Event()
         self._dropped = 0
+        self.trouble = ""
         self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
         self._thread.start()
 
@@ -124,6 +125,7 @@ class SyslogTrail:
                 if not silent:
                     why = error.strerror or type(error).__name__
                     log.warning("the audit repository does not answer", detail=why)
+                    self.trouble = why
                 silent = True
                 if self._closing.wait(pause):
                     return False
@@ -131,6 +133,7 @@ class SyslogTrail:
                 continue
             if silent:
                 log.warning("the audit repository answers again", dropped=self._dropped)
+                self.trouble = ""
                 self._dropped = 0
             return True
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cadnode.core.breaker import LineState
@@ -34,13 +33,6 @@ DO = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """What the settings say should be there."""
-
-    processes: tuple[str, ...] = (RECEIVE, WORK)
-
-
 def alerts(
     *,
     day: DayCounts,
@@ -49,10 +41,10 @@ def alerts(
     disk: DiskStatus,
     processes: Sequence[ProcessRecord],
     certificates: Sequence[CertificateStatus],
-    expected: Expected,
+    expected: Sequence[str],
     now: datetime,
 ) -> tuple[Alert, ...]:
-    """Every alert, those that need a person first."""
+    """Every alert, those that need a person first; `expected` names the processes of the node."""
     found = [
         *_processes(processes, expected, now),
         *_disk(disk),
@@ -66,14 +58,15 @@ def alerts(
 
 
 def _processes(
-    records: Sequence[ProcessRecord], expected: Expected, now: datetime
+    records: Sequence[ProcessRecord], expected: Sequence[str], now: datetime
 ) -> Iterator[Alert]:
-    for name in expected.processes:
+    for name in expected:
         if seen(records, name, now):
             continue
         last = max((r.beat_at for r in records if r.name == name), default=None)
         since = f" since {_when(last)}" if last else ""
-        yield Alert(True, "process", name, f"`cadnode {name}` is not seen{since}", DO.get(name, ""))
+        what = f"`cadnode {name}` is not seen{since}"
+        yield Alert(name != WEB, "process", name, what, DO[name])
     there = [record for record in records if record.is_seen(now)]
     for record in there:
         who = f"`cadnode {record.name}` on {record.host}"

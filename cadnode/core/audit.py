@@ -130,7 +130,12 @@ CLOSE_SECONDS = 3.0
 
 
 class AuditTrail(Protocol):
-    """Where audit events go. Neither method raises or waits for the network."""
+    """Where audit events go. Nothing here raises or waits for the network."""
+
+    @property
+    def trouble(self) -> str:
+        """Why events do not get through now; empty when they do."""
+        ...
 
     def record(self, event: AuditEvent) -> None:
         """Note what has just happened."""
@@ -143,6 +148,8 @@ class AuditTrail(Protocol):
 
 class NoTrail:
     """The trail of a node without an audit repository."""
+
+    trouble = ""
 
     def record(self, event: AuditEvent) -> None:
         """Nothing."""

@@ -33,6 +33,7 @@ class Recorder:
     """A trail that keeps what it is told."""
 
     events: list[AuditEvent] = field(default_factory=list)
+    trouble: str = ""
 
     def record(self, event: AuditEvent) -> None:
         self.events.append(event)
