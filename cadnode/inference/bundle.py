@@ -38,7 +38,7 @@ GOLDEN_TOLERANCE = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """One bundle on disk whose hashes were found right."""
+    """One bundle on disk; `load_bundle` has found its hashes right."""
 
     folder: Path
     spec: ModelSpec
@@ -46,6 +46,11 @@ class Bundle:
     weights: tuple[Path, ...]
     manifest: Mapping[str, Any]
     """The whole manifest, for those who want to show it."""
+
+    @property
+    def hashes(self) -> Mapping[str, str]:
+        """SHA-256 in hex by file name."""
+        return {str(name): str(value) for name, value in self.manifest["files"].items()}
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """Every weight by `layer/variable`. Raises ModelUnfit."""
@@ -60,8 +65,22 @@ class Bundle:
         return arrays["patches"].astype(np.float32), arrays["probability"].astype(np.float32)
 
     def card(self) -> str:
-        """The text of the model card."""
-        return (self.folder / CARD).read_text("utf-8")
+        """The text of the model card. Raises ModelUnfit."""
+        try:
+            return (self.folder / CARD).read_text("utf-8")
+        except (OSError, ValueError) as error:
+            raise ModelUnfit(f"{self.folder / CARD}: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class FileNow:
+    """One file of a bundle as it lies there now."""
+
+    name: str
+    sha256: str
+    """That it must have."""
+    trouble: str
+    """What is wrong with it; empty when it is the file the bundle was made with."""
 
 
 def find_bundle(models: Path, name: str, version: str = "latest") -> Bundle:
@@ -69,6 +88,11 @@ def find_bundle(models: Path, name: str, version: str = "latest") -> Bundle:
 
     Raises ModelUnfit when there is none or it is not as it was made.
     """
+    return load_bundle(bundle_folder(models, name, version))
+
+
+def bundle_folder(models: Path, name: str, version: str = "latest") -> Path:
+    """Where the bundle lies that `find_bundle` loads. Raises ModelUnfit when there is none."""
     home = models / name
     versions = _versions(home)
     if not versions:
@@ -77,7 +101,7 @@ def find_bundle(models: Path, name: str, version: str = "latest") -> Bundle:
         version = versions[-1]
     if version not in versions:
         raise ModelUnfit(f"no version {version} of model {name}; there are {', '.join(versions)}")
-    return load_bundle(home / version)
+    return home / version
 
 
 def list_bundles(models: Path) -> list[tuple[str, str]]:
@@ -94,18 +118,24 @@ def load_bundle(folder: Path) -> Bundle:
     Raises ModelUnfit when a file is missing or altered, or the manifest asks for what this
     version does not have.
     """
+    bundle = read_bundle(folder)
+    _check(bundle)
+    return bundle
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """The bundle as its manifest describes it, its files not looked at. Raises ModelUnfit."""
     try:
         manifest = tomllib.loads((folder / MANIFEST).read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise ModelUnfit(f"{folder / MANIFEST}: {error}") from error
     try:
         spec = _spec(manifest)
-        hashes: Mapping[str, str] = manifest["files"]
+        dict(manifest["files"])
         architecture = str(manifest["model"]["architecture"])
         weights = tuple(folder / str(name) for name in manifest["model"]["weights"])
     except (KeyError, TypeError, ValueError) as error:
         raise ModelUnfit(f"{folder / MANIFEST}: {error!r}") from error
-    _check(folder, spec, architecture, hashes)
     return Bundle(folder, spec, architecture, weights, manifest)
 
 
@@ -116,6 +146,14 @@ def verify_golden(bundle: Bundle, classifier: Classifier) -> float:
     if not worst <= GOLDEN_TOLERANCE:
         raise ModelUnfit(f"{bundle.folder}: a golden score is off by {worst:.2g}")
     return worst
+
+
+def files_now(bundle: Bundle) -> list[FileNow]:
+    """Each file that the manifest names, compared with its hash; takes a second."""
+    return [
+        FileNow(name, expected, _trouble(bundle.folder / name, expected))
+        for name, expected in bundle.hashes.items()
+    ]
 
 
 def file_hash(path: Path) -> str:
@@ -139,7 +177,8 @@ def _spec(manifest: Mapping[str, Any]) -> ModelSpec:
     )
 
 
-def _check(folder: Path, spec: ModelSpec, architecture: str, hashes: Mapping[str, str]) -> None:
+def _check(bundle: Bundle) -> None:
+    folder, spec, architecture = bundle.folder, bundle.spec, bundle.architecture
     if architecture not in ARCHITECTURES:
         raise ModelUnfit(f"{folder}: this version cannot run {architecture}")
     if spec.normalisation not in NORMALISATIONS:
@@ -147,12 +186,19 @@ def _check(folder: Path, spec: ModelSpec, architecture: str, hashes: Mapping[str
     falling = all(a > b for a, b in zip(spec.thresholds, spec.thresholds[1:], strict=False))
     if not spec.thresholds or not falling or not 0 <= spec.recommended < len(spec.thresholds):
         raise ModelUnfit(f"{folder}: the operating points do not hold together")
-    for name, expected in hashes.items():
-        path = folder / name
-        if not path.is_file():
-            raise ModelUnfit(f"{path} is missing")
-        if file_hash(path) != expected:
-            raise ModelUnfit(f"{path} is not the file this bundle was made with")
+    for file in files_now(bundle):
+        if file.trouble:
+            raise ModelUnfit(f"{folder / file.name} {file.trouble}")
+
+
+def _trouble(path: Path, expected: str) -> str:
+    if not path.is_file():
+        return "is missing"
+    try:
+        same = file_hash(path) == expected
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return "" if same else "is not the file this bundle was made with"
 
 
 def _load(path: Path) -> dict[str, NDArray[Any]]:

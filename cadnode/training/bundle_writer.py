@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cadnode.core.errors import ConfigError
+from cadnode.core.toml_text import TomlValue, to_toml
 
 LARGEST_PIECE = 24_000_000
 """Bytes of float16 in one weights file."""
-TomlValue = str | int | float | bool | Sequence[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +73,6 @@ def stored(weights: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[Any]
     }
 
 
-def to_toml(tables: Mapping[str, Mapping[str, TomlValue]]) -> str:
-    """Flat tables as TOML."""
-    lines: list[str] = []
-    for table, values in tables.items():
-        lines.append(f"[{table}]")
-        lines += [f"{_key(key)} = {_value(value)}" for key, value in values.items()]
-        lines.append("")
-    return "\n".join(lines)
-
-
 def _write_manifest(folder: Path, facts: BundleFacts, weights: Sequence[str]) -> None:
     hashes = {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
@@ -128,20 +117,3 @@ def _pieces(arrays: Mapping[str, NDArray[Any]]) -> list[dict[str, NDArray[Any]]]
         pieces[-1][name] = array
         size += array.nbytes
     return pieces
-
-
-def _key(key: str) -> str:
-    bare = key.replace("_", "").replace("-", "")
-    return key if bare.isascii() and bare.isalnum() else json.dumps(key)
-
-
-def _value(value: TomlValue) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, float):
-        return repr(float(value))
-    return "[" + ", ".join(_value(item) for item in value) + "]"
