@@ -27,7 +27,7 @@ _SOP_CLASS, _SOP_INSTANCE = 0x00080016, 0x00080018
 _STUDY, _SERIES = 0x0020000D, 0x0020000E
 _CHARACTER_SET, _STUDY_DATE = 0x00080005, 0x00080020
 _ACCESSION, _PATIENT_ID = 0x00080050, 0x00100020
-_WANTED = [
+_WANTED: list[BaseTag | int] = [
     BaseTag(tag)
     for tag in (
         *(_CHARACTER_SET, _SOP_CLASS, _SOP_INSTANCE, _STUDY_DATE, _ACCESSION, _PATIENT_ID),
@@ -89,7 +89,9 @@ def read_identifiers(path: Path, data_set_offset: int, transfer_syntax_uid: str)
                 defer_size=LONGEST_VALUE,
                 specific_tags=_WANTED,
             )
-            values = {tag: data_set.get_item(tag, keep_deferred=True) for tag in _WANTED}
+            values: dict[int, object] = {
+                tag: data_set.get_item(tag, keep_deferred=True) for tag in _WANTED
+            }
     except UNPARSABLE as error:
         raise UnreadableObject(f"the data set cannot be parsed: {type(error).__name__}") from error
     return Identifiers(

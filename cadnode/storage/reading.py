@@ -52,7 +52,7 @@ class ExamRecords:
         if status is not None:
             statement = statement.where(overview.c.status == status)
         with self._database.read() as connection:
-            return [_summary(row) for row in connection.execute(statement)]
+            return [exam_summary(row) for row in connection.execute(statement)]
 
     def exam_detail(self, exam_id: int) -> ExamDetail:
         """Everything known of one exam. Raises NotFound."""
@@ -62,7 +62,7 @@ class ExamRecords:
                 raise NotFound(f"there is no exam {exam_id}")
             line = connection.execute(select(overview).where(overview.c.id == exam_id)).one()
             return ExamDetail(
-                exam=_summary(line),
+                exam=exam_summary(line),
                 calling_ae=job.calling_ae,
                 due_at=job.due_at,
                 lease_owner=job.lease_owner,
@@ -194,8 +194,9 @@ def _delivery_now(delivery: DeliveryRecord) -> str:
     )
 
 
-def _summary(row: AnyRow) -> ExamSummary:
-    values = dict(row._mapping)
+def exam_summary(row: AnyRow) -> ExamSummary:
+    """The exam of a row that has the columns of `exam_overview`, and maybe others."""
+    values = {column.name: getattr(row, column.name) for column in overview.c}
     return ExamSummary(**values | {"status": ExamStatus(row.status)})
 
 
