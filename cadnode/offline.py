@@ -9,16 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from cadnode import __version__
-from cadnode.app import App, Store, once, utc_now
+from cadnode.app import REPORTS, App, Store, once, utc_now
 from cadnode.core.errors import CadnodeError, ImageFailed, ImageUnreachable
 from cadnode.core.exam import BuiltResult, ExamRules, ImageState
+from cadnode.core.findings_file import ImageEntry, ModelFacts, findings_file
 from cadnode.core.jobs import Acceptance, Exam, NewImage, StoredResult
 from cadnode.core.mammogram import ImageHeader
 from cadnode.core.model import ModelSpec
@@ -82,8 +83,9 @@ class OutFolder:
         self._folder = folder
 
     def keep_result(self, study_instance_uid: str, built: BuiltResult) -> StoredResult:
-        """Write the object as `<study>.<kind>.dcm`."""
-        path = self._folder / f"{study_instance_uid}.{built.kind}.dcm"
+        """Write the object as `<study>.<kind>.dcm`, or `<study>.<kind>.<part>.dcm`."""
+        name = ".".join(filter(None, (study_instance_uid, built.kind, built.part, "dcm")))
+        path = self._folder / name
         path.write_bytes(built.content)
         return StoredResult(
             kind=built.kind,
@@ -105,11 +107,16 @@ class OutFolder:
 
 
 def analyze_files(
-    app: App, paths: Sequence[Path], out: Path, progress: Callable[[int, int], None]
+    app: App,
+    paths: Sequence[Path],
+    out: Path,
+    progress: Callable[[int, int], None],
+    kinds: Collection[str] = REPORTS,
 ) -> OfflineRun:
-    """Analyze DICOM files and folders of them; write SRs, pictures and `findings.json` to `out`.
+    """Analyze DICOM files and folders of them; write result objects, pictures and `findings.json`
+    to `out`.
 
-    `progress` gets the number of images done and the number of all. Raises ModelUnfit; whatever
+    `kinds` are those of the objects. `progress` gets the number of images done and the number of all. Raises ModelUnfit; whatever
     else goes wrong stands in the returned run.
     """
     classifier = once(app.classifier)
@@ -125,6 +132,7 @@ def analyze_files(
                 classifier=classifier,
                 senders={},
                 exam_rules=ALL_AT_ONCE,
+                kinds=kinds,
             )
             problems = _run_all(store, pipeline, progress)
             details = [
@@ -148,36 +156,32 @@ def analyze_files(
 
 
 def as_json(run: OfflineRun, spec: ModelSpec) -> dict[str, Any]:
-    """What `findings.json` holds. Points are (column, row) in received pixels (PS3.3 C.18.6)."""
-    return {
-        "software": {"name": "cadnode", "version": __version__},
-        "model": {
-            "name": spec.name,
-            "version": spec.version,
-            "thresholds": list(spec.thresholds),
-            "recommended_operating_point": spec.recommended,
-        },
-        "images": [_file_json(outcome) for outcome in run.files],
-        "results": [{"kind": kind, "path": path.name} for kind, path in run.results],
-        "problems": list(run.problems),
-    }
+    """What `findings.json` holds, see `core.findings_file`."""
+    return findings_file(
+        version=__version__,
+        model=ModelFacts(spec.name, spec.version, spec.thresholds, spec.recommended),
+        images=[_file_entry(outcome) for outcome in run.files],
+        results=[(kind, path.name) for kind, path in run.results],
+        problems=run.problems,
+    )
 
 
-def _file_json(outcome: FileOutcome) -> dict[str, Any]:
-    header, image = outcome.header, outcome.image
-    return {
-        "path": str(outcome.path),
-        "sop_instance_uid": header and header.sop_instance_uid,
-        "study_instance_uid": header and header.study_instance_uid,
-        "laterality": header and header.laterality,
-        "view": header and header.view,
-        "rows": header and header.rows,
-        "columns": header and header.columns,
-        "eligibility": str(outcome.state),
-        "reason": outcome.reason_code and {"code": outcome.reason_code, "text": outcome.detail},
-        "findings": [asdict(finding) for finding in image.findings] if image else [],
-        "picture": outcome.picture and outcome.picture.name,
-    }
+def _file_entry(outcome: FileOutcome) -> ImageEntry:
+    header = outcome.header
+    return ImageEntry(
+        path=str(outcome.path),
+        sop_instance_uid=header and header.sop_instance_uid,
+        study_instance_uid=header and header.study_instance_uid,
+        laterality=header and header.laterality,
+        view=header and header.view,
+        rows=header and header.rows,
+        columns=header and header.columns,
+        state=outcome.state,
+        reason_code=outcome.reason_code,
+        reason_text=outcome.detail,
+        findings=outcome.image.findings if outcome.image else (),
+        picture=outcome.picture and outcome.picture.name,
+    )
 
 
 def _files(paths: Sequence[Path]) -> Iterator[tuple[Path, bool]]:

@@ -20,6 +20,7 @@ from cadnode.core.audit import (
     ApplicationStopped,
     AuditEvent,
     Instance,
+    InstancesAccessed,
     InstancesTransferred,
     NodeRefused,
     Party,
@@ -79,6 +80,8 @@ def audit_message(
             _transferred(root, event, at, source, subject)
         case Queried():
             _queried(root, event, at, source)
+        case InstancesAccessed():
+            _accessed(root, event, at, source, subject)
         case StudyDeleted():
             _event(root, ("110105", "DICOM Study Deleted"), "D", at, SUCCESS)
             _ourselves(root, source, requestor=True)
@@ -175,6 +178,17 @@ def _queried(root: Element, event: Queried, at: datetime, source: AuditSource) -
         query=event.identifier,
     )
     _detail(asked, "TransferSyntax", event.transfer_syntax_uid)
+
+
+def _accessed(
+    root: Element, event: InstancesAccessed, at: datetime, source: AuditSource, subject: Subject
+) -> None:
+    _event(root, ("110103", "DICOM Instances Accessed"), "R", at, SUCCESS)
+    _participant(root, user_id=event.user, alternative="", requestor=True, host=event.host)
+    _ourselves(root, source, requestor=False)
+    _audit_source(root, source)
+    _study(root, subject.study_instance_uid, counted(event.instances))
+    _patient(root, subject.patient_id)
 
 
 def _event(

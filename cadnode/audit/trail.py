@@ -6,7 +6,7 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from cadnode.core.audit import (
     CLOSE_SECONDS,
     AuditEvent,
     Instance,
+    InstancesAccessed,
     InstancesTransferred,
     Subject,
     TransferBegun,
@@ -139,6 +140,9 @@ class SyslogTrail:
 
     def _parts(self, event: AuditEvent) -> Iterator[tuple[AuditEvent, Subject | None]]:
         """One event for each study that it is about, each with whose study that is."""
+        if isinstance(event, InstancesAccessed) and event.instances:
+            yield event, self._subject_of_any(event.instances)
+            return
         if not isinstance(event, TransferBegun | InstancesTransferred):
             yield event, None
             return
@@ -156,6 +160,15 @@ class SyslogTrail:
             else:
                 taken, refused = tuple(study.taken), tuple(study.refused)
                 yield replace(event, instances=taken, failed=refused), study.subject
+
+    def _subject_of_any(self, instances: Sequence[Instance]) -> Subject:
+        """Whose one study that is, from the first file that says so."""
+        found = Subject("", "")
+        for item in instances:
+            found = self._subject(item)
+            if found.patient_id:
+                break
+        return found
 
     def _subject(self, item: Instance) -> Subject:
         uid = item.study_instance_uid

@@ -100,6 +100,17 @@ class Queried:
 
 
 @dataclass(frozen=True, slots=True)
+class InstancesAccessed:
+    """A person was shown images or results of one study, or took them away (PS3.15 A.5.3.6)."""
+
+    user: str
+    """As signed in at the console."""
+    host: str
+    """Where that person sits; empty when it is not known."""
+    instances: tuple[Instance, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StudyDeleted:
     """The files of a study were purged (PS3.15 A.5.3.8). They can no longer say whose they were."""
 
@@ -114,6 +125,7 @@ AuditEvent = (
     | TransferBegun
     | InstancesTransferred
     | Queried
+    | InstancesAccessed
     | StudyDeleted
 )
 

@@ -17,6 +17,7 @@ from cadnode.core.audit import (
     AuditEvent,
     Held,
     Instance,
+    InstancesAccessed,
     InstancesTransferred,
     NodeRefused,
     Party,
@@ -43,6 +44,7 @@ EVENTS: list[AuditEvent] = [
     InstancesTransferred(NODE, MODALITY, (), Held.ALL_OF_IT, failed=INSTANCES),
     Queried(NODE, MODALITY, "1.2.840.10008.5.1.4.1.2.2.1", b"\x08\x00", "1.2.840.10008.1.2"),
     StudyDeleted("1.2.3", 4),
+    InstancesAccessed("Test^Reader", "10.0.0.99", INSTANCES),
 ]
 
 
@@ -75,9 +77,10 @@ def test_every_message_holds_to_the_schema(event):
                 ("110104", "DCM", "DICOM Instances Transferred"),
                 ("110112", "DCM", "Query"),
                 ("110105", "DCM", "DICOM Study Deleted"),
+                ("110103", "DCM", "DICOM Instances Accessed"),
             ],
-            "EEEECRED",
-            "00800400",
+            "EEEECREDR",
+            "008004000",
             strict=True,
         )
     ),
@@ -100,6 +103,20 @@ def test_start_and_stop_have_their_types_and_name_the_application():
     assert application.attrib["AlternativeUserID"] == "AETITLES=CADNODE"
     assert application.attrib["UserID"] == "cadnode receive"
     assert application.attrib["NetworkAccessPointTypeCode"] == "1"
+
+
+def test_who_looked_at_an_exam_is_named_with_the_study_and_the_patient():
+    root = written(EVENTS[8])
+    person, node = root.findall("ActiveParticipant")
+    assert person.attrib == {
+        "UserID": "Test^Reader",
+        "UserIsRequestor": "true",
+        "NetworkAccessPointID": "10.0.0.99",
+        "NetworkAccessPointTypeCode": "2",
+    }
+    assert (node.attrib["UserIsRequestor"], node.attrib["UserID"]) == ("false", "cadnode receive")
+    assert objects(root)["110180"].attrib["ParticipantObjectID"] == "1.2.3"
+    assert objects(root)["2"].attrib["ParticipantObjectID"] == "PID-7"
 
 
 def test_an_alert_names_the_stranger_and_says_why():
