@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,11 +15,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cadnode import __version__
+from cadnode.app import utc_now
 from cadnode.cli.output import ConfigOption, JsonOption, app_for, print_json, print_table, problem
-from cadnode.core.errors import CadnodeError
+from cadnode.core.errors import CadnodeError, NotFound
 
 if TYPE_CHECKING:
     from cadnode.app import App
+    from cadnode.core.drift import Shift
     from cadnode.site_cases import SiteCases
 
 model = typer.Typer(help="Model bundles.", no_args_is_help=True)
@@ -193,6 +197,87 @@ def verify(config: ConfigOption = None) -> None:
     typer.echo(
         f"{bundle.spec.name} {bundle.spec.version}: hashes right, golden example within {worst:.1e}"
     )
+
+
+@model.command()
+def reference(
+    from_database: Annotated[
+        bool, typer.Option("--from-database", help="Of the exams this node has read.")
+    ] = False,
+    since: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="First day (UTC).")
+    ] = None,
+    until: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last day (UTC).")
+    ] = None,
+    note: Annotated[str, typer.Option(help="Why this period was accepted.")] = "",
+    replace: Annotated[bool, typer.Option("--replace", help="The one that is there.")] = False,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Show the reference that drift is measured against, or make the site's own."""
+    from cadnode.drifting import bundle_in_force, make_reference, reference_of
+
+    app = app_for(config)
+    if from_database:
+        store = app.open_store()
+        try:
+            kept = make_reference(
+                app,
+                store,
+                first=since.date() if since else None,
+                last=until.date() if until else None,
+                note=note,
+                replace=replace,
+                now=utc_now(),
+            )
+        finally:
+            store.close()
+    elif since or until or note or replace:
+        raise typer.BadParameter("these need --from-database")
+    else:
+        found = reference_of(app, bundle_in_force(app))
+        if found is None:
+            raise NotFound("the model in force has no reference: make one with --from-database")
+        kept = found
+    values = kept.reference
+    where = kept.path or "the bundle's manifest"
+    if as_json:
+        print_json({**values.as_table(), "where": str(where)})
+        return
+    typer.echo(f"{values.model}: {values.exams} exams, {values.images} images, made {values.made}")
+    typer.echo(f"{values.source} ({where})")
+
+
+@model.command()
+def drift(as_json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Compare the last weeks' scores and marks with the reference; status 1 when they moved."""
+    from cadnode.drifting import drift_verdict
+
+    app = app_for(config)
+    store = app.open_store()
+    try:
+        verdict = drift_verdict(app, store, now=utc_now())
+    finally:
+        store.close()
+    if as_json:
+        print_json(asdict(verdict))
+    else:
+        typer.echo(f"{verdict.model}: {verdict.state}. {verdict.text}")
+        print_table(
+            ["WEEK OF", "EXAMS", "SCORES PSI", "P", "MARKS PSI", "P", ""],
+            (
+                [span.first, span.exams, *_shift(span.scores), *_shift(span.marks), span.state]
+                for span in verdict.by_week
+                if span.exams
+            ),
+        )
+    if verdict.moved:
+        raise typer.Exit(1)
+
+
+def _shift(shift: Shift | None) -> tuple[str, str]:
+    return ("", "") if shift is None else (f"{shift.psi:.3f}", f"{shift.p:.2g}")
 
 
 def _in_force(app: App) -> tuple[str, str] | None:

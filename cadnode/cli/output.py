@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -53,8 +53,8 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], title
 
 
 def local(moment: datetime | None) -> str:
-    """A moment in local time, to the second."""
-    return "" if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    """A moment in local time, to the second, with the zone it is in."""
+    return "" if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
 def age(seconds: float) -> str:
@@ -66,7 +66,7 @@ def age(seconds: float) -> str:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, datetime):
+    if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, Enum | Path):
         return str(value)
