@@ -30,13 +30,14 @@ used twice: a retired one stays here as a comment.
     │   ├── DatabaseUnavailable E704  the database cannot be reached or is locked
     │   └── StaleExam           E705  an image arrived while the exam was being closed
     ├── OutOfTries              E801  a step ended badly too many times
-    └── AccessError
-        ├── NotSignedIn         E901  the console does not know who is asking
-        ├── NotAllowed          E902  whoever asks may not do this
-        ├── SignInRefused       E903  this name with this password is not let in
-        ├── TooManyAttempts     E904  too many sign-ins have failed; this one has to wait
-        ├── AccountRefused      E905  an account or a token cannot be made or changed in this way
-        └── ProviderFailed      E906  the identity provider does not answer, or not as it should
+    ├── AccessError
+    │   ├── NotSignedIn         E901  the console does not know who is asking
+    │   ├── NotAllowed          E902  whoever asks may not do this
+    │   ├── SignInRefused       E903  this name with this password is not let in
+    │   ├── TooManyAttempts     E904  too many sign-ins have failed; this one has to wait
+    │   ├── AccountRefused      E905  an account or a token cannot be made or changed in this way
+    │   └── ProviderFailed      E906  the identity provider does not answer, or not as it should
+    └── NoticeNotSent           E911  a message to persons did not go out
 
 `retry` says whether the same step may succeed later without anybody changing anything.
 """
@@ -277,6 +278,17 @@ class ProviderFailed(AccessError):
 
     code = "E906"
     retry = True
+
+
+class NoticeNotSent(CadnodeError):
+    """A message to persons did not go out; `final` when the same one never will."""
+
+    code = "E911"
+    retry = True
+
+    def __init__(self, detail: str, *, final: bool = False) -> None:
+        super().__init__(detail)
+        self.final = final
 
 
 def unexpected(error: BaseException) -> str:

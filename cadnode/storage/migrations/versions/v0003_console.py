@@ -26,10 +26,12 @@ def upgrade() -> None:
     _add_patch_scores()
     _add_day()
     _add_scores()
+    _add_notices()
 
 
 def downgrade() -> None:
     """Take it away again, the identifiers of patients first of all."""
+    _remove_notices()
     _remove_scores()
     _remove_day()
     op.drop_table("patch_scores")
@@ -244,3 +246,64 @@ def _remove_scores() -> None:
     op.drop_table("golden_checks")
     op.drop_index("ix_images_model_received_at_job_id_top_score", "images")
     op.drop_column("images", "top_score")
+
+
+def _add_notices() -> None:
+    op.create_table(
+        "notices",
+        sa.Column("id", sa.Integer, nullable=False),
+        sa.Column("key", sa.Text, nullable=False),
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("subject", sa.Text, nullable=False),
+        sa.Column("text", sa.Text, nullable=False),
+        sa.Column("count", sa.Integer, nullable=False),
+        sa.Column("exams", sa.JSON, nullable=False),
+        sa.Column("opened_at", _TIME, nullable=False),
+        sa.Column("closed_at", _TIME),
+        sa.PrimaryKeyConstraint("id", name="pk_notices"),
+    )
+    still_open = sa.text("closed_at IS NULL")
+    op.create_index(
+        "uq_notices_open_key",
+        "notices",
+        ["key"],
+        unique=True,
+        sqlite_where=still_open,
+        postgresql_where=still_open,
+    )
+    op.create_table(
+        "notice_messages",
+        sa.Column("id", sa.Integer, nullable=False),
+        sa.Column("notice_id", sa.Integer, nullable=False),
+        sa.Column("channel", sa.Text, nullable=False),
+        sa.Column("about", sa.Text, nullable=False),
+        sa.Column("status", sa.Text, nullable=False),
+        sa.Column("first_due_at", _TIME, nullable=False),
+        sa.Column("due_at", _TIME, nullable=False),
+        sa.Column("lease_owner", sa.Text),
+        sa.Column("lease_until", _TIME),
+        sa.Column("tries", sa.Integer, nullable=False),
+        sa.Column("sent_at", _TIME),
+        sa.Column("error_text", sa.Text),
+        sa.PrimaryKeyConstraint("id", name="pk_notice_messages"),
+        sa.ForeignKeyConstraint(["notice_id"], ["notices.id"], name="fk_notice_messages_notice_id"),
+        sa.UniqueConstraint(
+            "notice_id", "channel", "about", name="uq_notice_messages_notice_id_channel_about"
+        ),
+    )
+    op.create_index(
+        "ix_notice_messages_channel_status_due_at",
+        "notice_messages",
+        ["channel", "status", "due_at"],
+    )
+    op.create_table(
+        "event_cursors",
+        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("event_id", sa.Integer, nullable=False),
+        sa.PrimaryKeyConstraint("name", name="pk_event_cursors"),
+    )
+
+
+def _remove_notices() -> None:
+    for table in ("event_cursors", "notice_messages", "notices"):
+        op.drop_table(table)

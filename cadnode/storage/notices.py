@@ -1,0 +1,380 @@
+"""The notices to persons: begun and ended in one transaction with what is known, sent by lease."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
+
+from cadnode.core.jobs import ExamStatus
+from cadnode.core.notices import (
+    MESSAGES_AT_ONCE,
+    NAMED_EXAMS,
+    About,
+    Condition,
+    Notice,
+    NoticeKind,
+    NoticeRules,
+    Outgoing,
+    Surveyed,
+    key_of,
+)
+from cadnode.storage.claiming import claim_rows, is_due
+from cadnode.storage.database import StorePart
+from cadnode.storage.rows import AnyRow, lease_is_over
+from cadnode.storage.tables import event_cursors, events, jobs, notice_messages, notices
+
+EVENTS_AT_ONCE = 5_000
+
+SETTLING = timedelta(seconds=5)
+"""Where several transactions write at once, an event may be seen after one with a higher number;
+younger ones are left for the next time."""
+
+_CURSOR = "notices"
+_MOVES = frozenset(ExamStatus)
+_PENDING, _SENT, _GIVEN_UP = "pending", "sent", "given up"
+
+
+@dataclass(frozen=True, slots=True)
+class ExamMove:
+    """An exam that came into a status."""
+
+    exam_id: int
+    status: ExamStatus
+    code: str | None
+    at: datetime
+    last_image_at: datetime
+
+
+class NoticeStore(StorePart):
+    """The part of the job database for notices. Every call may raise DatabaseUnavailable."""
+
+    def read_events(
+        self, rules: NoticeRules, channels: Collection[str], *, now: datetime
+    ) -> Sequence[ExamMove]:
+        """The moves of exams that nobody has read yet, each given to one caller only.
+
+        In the same transaction, those that failed become notices on `channels`. The first call
+        ever begins with what happens next.
+        """
+        with self._database.read() as connection:
+            newest = connection.execute(select(func.max(events.c.id))).scalar_one() or 0
+            if _cursor(connection) == newest:
+                return ()
+        with self._database.write() as connection:
+            since = _cursor(connection, lock=True)
+            if since is None:
+                connection.execute(insert(event_cursors).values(name=_CURSOR, event_id=newest))
+                return ()
+            rows = _settled(connection, _next_events(connection, since), now)
+            if not rows:
+                return ()
+            connection.execute(
+                update(event_cursors)
+                .where(event_cursors.c.name == _CURSOR)
+                .values(event_id=rows[-1].id)
+            )
+            moves = [_move(row) for row in rows if row.kind in _MOVES and row.subject_uid is None]
+            if NoticeKind.EXAM_FAILED in rules.kinds:
+                _note_failed(connection, moves, rules, channels, now)
+            return moves
+
+    def survey(
+        self, found: Surveyed, rules: NoticeRules, channels: Collection[str], *, now: datetime
+    ) -> None:
+        """Begin a notice for each condition that is new, and end those that are over."""
+        wanted = {
+            condition.key: condition
+            for condition in found.conditions
+            if condition.kind in rules.kinds
+        }
+        with self._database.read() as connection:
+            held = _open_keys(connection, found.kinds)
+        if wanted.keys() <= held and held <= wanted.keys() | found.undecided:
+            return
+        with self._database.write() as connection:
+            held = _open_keys(connection, found.kinds)
+            for key in sorted(wanted.keys() - held):
+                _begin(connection, wanted[key], rules, channels, now)
+            for key in sorted(held - wanted.keys() - found.undecided):
+                _end(connection, key, channels, now)
+
+    def claim(
+        self, channel: str, owner: str, *, now: datetime, lease: timedelta
+    ) -> Sequence[Outgoing]:
+        """What is due on one channel, oldest first. Failures still collected under a notice
+        claimed here begin a new one."""
+        due = and_(
+            notice_messages.c.channel == channel,
+            notice_messages.c.status == _PENDING,
+            notice_messages.c.due_at <= now,
+            lease_is_over(notice_messages.c.lease_owner, notice_messages.c.lease_until, now),
+        )
+        if not is_due(self._database, notice_messages, due):
+            return ()
+        with self._database.write() as connection:
+            claimed = claim_rows(
+                connection,
+                notice_messages,
+                due,
+                order=[notice_messages.c.due_at],
+                limit=MESSAGES_AT_ONCE,
+                values={
+                    "lease_owner": owner,
+                    "lease_until": now + lease,
+                    "tries": notice_messages.c.tries + 1,
+                },
+            )
+            ids = {row.notice_id for row in claimed}
+            connection.execute(
+                update(notices)
+                .where(
+                    notices.c.id.in_(ids),
+                    notices.c.kind == NoticeKind.EXAM_FAILED,
+                    notices.c.closed_at.is_(None),
+                )
+                .values(closed_at=now)
+            )
+            found = {
+                row.id: row
+                for row in connection.execute(select(notices).where(notices.c.id.in_(ids)))
+            }
+        return [
+            Outgoing(
+                id=row.id,
+                notice=_notice(found[row.notice_id], About(row.about)),
+                tries=row.tries,
+                due_since=row.first_due_at,
+            )
+            for row in sorted(claimed, key=lambda row: row.id)
+        ]
+
+    def sent(self, messages: Sequence[Outgoing], owner: str, *, now: datetime) -> None:
+        """They have gone out."""
+        self._set(messages, owner, {"status": _SENT, "sent_at": now, "error_text": None})
+
+    def not_sent(
+        self,
+        messages: Sequence[Outgoing],
+        owner: str,
+        *,
+        error: str,
+        again_at: datetime | None,
+    ) -> None:
+        """They are tried again at a moment, or never (None)."""
+        later: dict[str, Any] = {"status": _GIVEN_UP} if again_at is None else {"due_at": again_at}
+        self._set(messages, owner, later | {"error_text": error})
+
+    def drop_channels(self, channels: Collection[str]) -> None:
+        """Forget what waits for channels that the settings no longer have."""
+        stale = and_(
+            notice_messages.c.status == _PENDING, notice_messages.c.channel.not_in(channels)
+        )
+        if is_due(self._database, notice_messages, stale):
+            with self._database.write() as connection:
+                connection.execute(delete(notice_messages).where(stale))
+
+    def open_notices(self) -> Sequence[Notice]:
+        """What persons have been, or are to be told, and is not over."""
+        lasting = and_(notices.c.closed_at.is_(None), notices.c.kind != NoticeKind.EXAM_FAILED)
+        with self._database.read() as connection:
+            rows = connection.execute(select(notices).where(lasting).order_by(notices.c.id)).all()
+        return [_notice(row, About.BEGIN) for row in rows]
+
+    def _set(self, messages: Sequence[Outgoing], owner: str, values: dict[str, Any]) -> None:
+        with self._database.write() as connection:
+            connection.execute(
+                update(notice_messages)
+                .where(
+                    notice_messages.c.id.in_([message.id for message in messages]),
+                    notice_messages.c.lease_owner == owner,
+                )
+                .values(lease_owner=None, lease_until=None, **values)
+            )
+
+
+def _cursor(connection: Connection, *, lock: bool = False) -> int | None:
+    statement = select(event_cursors.c.event_id).where(event_cursors.c.name == _CURSOR)
+    row = connection.execute(statement.with_for_update() if lock else statement).one_or_none()
+    return None if row is None else int(row.event_id)
+
+
+def _next_events(connection: Connection, since: int) -> Sequence[AnyRow]:
+    return connection.execute(
+        select(events, jobs.c.last_image_at)
+        .join(jobs, jobs.c.id == events.c.job_id, isouter=True)
+        .where(events.c.id > since)
+        .order_by(events.c.id)
+        .limit(EVENTS_AT_ONCE)
+    ).all()
+
+
+def _settled(connection: Connection, rows: Sequence[AnyRow], now: datetime) -> Sequence[AnyRow]:
+    if connection.dialect.name == "sqlite":
+        return rows
+    young = next((place for place, row in enumerate(rows) if row.at > now - SETTLING), len(rows))
+    return rows[:young]
+
+
+def _move(row: AnyRow) -> ExamMove:
+    return ExamMove(
+        exam_id=row.job_id,
+        status=ExamStatus(row.kind),
+        code=row.code,
+        at=row.at,
+        last_image_at=row.last_image_at or row.at,
+    )
+
+
+def _note_failed(
+    connection: Connection,
+    moves: Iterable[ExamMove],
+    rules: NoticeRules,
+    channels: Collection[str],
+    now: datetime,
+) -> None:
+    by_code: dict[str, list[ExamMove]] = defaultdict(list)
+    for move in moves:
+        if move.status is ExamStatus.FAILED:
+            by_code[move.code or "E000"].append(move)
+    for code, failed in sorted(by_code.items()):
+        key = key_of(NoticeKind.EXAM_FAILED, code)
+        numbers = [move.exam_id for move in failed]
+        row = connection.execute(
+            select(notices).where(notices.c.key == key, notices.c.closed_at.is_(None))
+        ).one_or_none()
+        if row is not None:
+            connection.execute(
+                update(notices)
+                .where(notices.c.id == row.id)
+                .values(
+                    count=notices.c.count + len(failed),
+                    exams=[*row.exams, *numbers][:NAMED_EXAMS],
+                )
+            )
+            continue
+        _insert(
+            connection,
+            {
+                "key": key,
+                "kind": NoticeKind.EXAM_FAILED,
+                "subject": code,
+                "text": f"They wait for a person. docs/operations.md says what {code} means.",
+                "count": len(failed),
+                "exams": numbers[:NAMED_EXAMS],
+                "opened_at": failed[0].at,
+            },
+            channels,
+            due_at=max(now + rules.collect, _quiet_until(connection, key, rules, now)),
+        )
+
+
+def _begin(
+    connection: Connection,
+    condition: Condition,
+    rules: NoticeRules,
+    channels: Collection[str],
+    now: datetime,
+) -> None:
+    _insert(
+        connection,
+        {
+            "key": condition.key,
+            "kind": condition.kind,
+            "subject": condition.subject,
+            "text": condition.text,
+            "count": 1,
+            "exams": [],
+            "opened_at": condition.since,
+        },
+        channels,
+        due_at=_quiet_until(connection, condition.key, rules, now),
+    )
+
+
+def _end(connection: Connection, key: str, channels: Collection[str], now: datetime) -> None:
+    row = connection.execute(
+        update(notices)
+        .where(notices.c.key == key, notices.c.closed_at.is_(None))
+        .values(closed_at=now)
+        .returning(notices)
+    ).one_or_none()
+    if row is None:
+        return
+    # Over before anybody was to be told: nobody is.
+    untold = and_(
+        notice_messages.c.notice_id == row.id,
+        notice_messages.c.tries == 0,
+        notice_messages.c.due_at > now,
+    )
+    withdrawn = set(
+        connection.execute(
+            delete(notice_messages).where(untold).returning(notice_messages.c.channel)
+        ).scalars()
+    )
+    for channel in sorted(set(channels) - withdrawn):
+        _due(connection, row.id, channel, About.END, now)
+
+
+def _insert(
+    connection: Connection, values: dict[str, Any], channels: Collection[str], *, due_at: datetime
+) -> None:
+    notice_id = connection.execute(
+        insert(notices).values(values).returning(notices.c.id)
+    ).scalar_one()
+    for channel in sorted(channels):
+        _due(connection, notice_id, channel, About.BEGIN, due_at)
+
+
+def _due(
+    connection: Connection, notice_id: int, channel: str, about: About, due_at: datetime
+) -> None:
+    connection.execute(
+        insert(notice_messages).values(
+            notice_id=notice_id,
+            channel=channel,
+            about=about,
+            status=_PENDING,
+            first_due_at=due_at,
+            due_at=due_at,
+            tries=0,
+        )
+    )
+
+
+def _quiet_until(connection: Connection, key: str, rules: NoticeRules, now: datetime) -> datetime:
+    """Now, or later when the same was told a short while ago."""
+    last: datetime | None = connection.execute(
+        select(func.max(notice_messages.c.sent_at, type_=notice_messages.c.sent_at.type))
+        .join(notices, notices.c.id == notice_messages.c.notice_id)
+        .where(
+            notices.c.key == key,
+            or_(notices.c.closed_at.is_(None), notices.c.closed_at > now - 2 * rules.quiet),
+        )
+    ).scalar_one()
+    return now if last is None else max(now, last + rules.quiet)
+
+
+def _open_keys(connection: Connection, kinds: Collection[NoticeKind]) -> set[str]:
+    lasting = select(notices.c.key).where(
+        notices.c.closed_at.is_(None), notices.c.kind.in_(sorted(kinds))
+    )
+    return set(connection.execute(lasting).scalars())
+
+
+def _notice(row: AnyRow, about: About) -> Notice:
+    return Notice(
+        id=row.id,
+        kind=NoticeKind(row.kind),
+        subject=row.subject,
+        text=row.text,
+        since=row.opened_at,
+        until=row.closed_at if row.kind != NoticeKind.EXAM_FAILED else None,
+        about=about,
+        count=row._mapping["count"],
+        exams=tuple(row.exams),
+    )
