@@ -12,7 +12,7 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -62,8 +62,13 @@ MANUFACTURER = "cadnode project"
 RESULT_CLASSES: Mapping[str, str] = {
     "mammography-cad-sr": "1.2.840.10008.5.1.4.1.1.88.50",
     "tid1500-sr": "1.2.840.10008.5.1.4.1.1.88.33",
+    "gsps": "1.2.840.10008.5.1.4.1.1.11.1",
+    "secondary-capture": "1.2.840.10008.5.1.4.1.1.7",
 }
 """SOP class of each kind of result object (PS3.4 B.5)."""
+
+REPORTS = ("mammography-cad-sr", "tid1500-sr")
+"""The kinds that are made of every exam, wherever they go."""
 
 
 def utc_now() -> datetime:
@@ -255,12 +260,25 @@ class App:
         loaded = load_classifier(self.bundle(), device=model.device, precision=model.precision)
         return MeteredClassifier(loaded, self.metrics)
 
-    def builders(self) -> list[OutputBuilder]:
-        """One builder for each kind of result object."""
+    def builders(self, reader: MammogramReader | None = None) -> list[OutputBuilder]:
+        """One builder for each kind of result object; `reader` gets the pixels of pictures."""
+        from cadnode.captures import drawing
         from cadnode.dicom.cad_sr import MammographyCadSr
+        from cadnode.dicom.gsps import Gsps
+        from cadnode.dicom.secondary_capture import SecondaryCapture
         from cadnode.dicom.tid1500 import Tid1500Sr
 
-        return [MammographyCadSr(self.equipment), Tid1500Sr(self.equipment)]
+        return [
+            MammographyCadSr(self.equipment),
+            Tid1500Sr(self.equipment),
+            Gsps(self.equipment),
+            SecondaryCapture(self.equipment, drawing(reader or self.reader())),
+        ]
+
+    def wanted_kinds(self) -> frozenset[str]:
+        """The kinds of object that are made: the reports always, others where they go somewhere."""
+        wanted = {kind for d in self.settings.destinations if d.enabled for kind in d.objects}
+        return frozenset(wanted | set(REPORTS))
 
     def pipeline(
         self,
@@ -270,17 +288,25 @@ class App:
         classifier: Callable[[], Classifier] | None = None,
         senders: Mapping[str, Sender] | None = None,
         exam_rules: ExamRules | None = None,
+        kinds: Collection[str] | None = None,
     ) -> Pipeline:
-        """The steps of an exam over the given store and files."""
+        """The steps of an exam over the given store and files; `kinds` are those of the objects
+        made, by default `wanted_kinds`."""
         from cadnode.metrics.ports import MeteredBuilder
         from cadnode.pipeline import Pipeline
 
+        made = self.wanted_kinds() if kinds is None else kinds
+        reader = self.reader()
         return Pipeline(
             store=store,
             files=files,
-            reader=self.reader(),
+            reader=reader,
             classifier=classifier or once(self.classifier),
-            builders=[MeteredBuilder(builder, self.metrics) for builder in self.builders()],
+            builders=[
+                MeteredBuilder(builder, self.metrics)
+                for builder in self.builders(reader)
+                if builder.kind in made
+            ],
             senders=self.senders() if senders is None else senders,
             rules=self.rules(exam_rules),
             manufacturer=MANUFACTURER,

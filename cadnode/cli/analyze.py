@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from cadnode.app import REPORTS, RESULT_CLASSES
 from cadnode.cli.output import ConfigOption, JsonOption, app_for, print_json, problem
 from cadnode.core.exam import ImageState
 
@@ -23,16 +24,22 @@ def analyze(
         list[Path], typer.Argument(exists=True, metavar="PATH...", help="DICOM files or folders.")
     ],
     out: Annotated[Path, typer.Option(file_okay=False, help="Where the results go.")],
+    objects: Annotated[
+        str, typer.Option(metavar="KIND,...", help="Result objects to write, or `all`.")
+    ] = ",".join(REPORTS),
     json_wanted: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Find calcifications in DICOM files; write SR objects, pictures and findings.json.
+    """Find calcifications in DICOM files; write result objects, pictures and findings.json.
+
+    Kinds of object: mammography-cad-sr, tid1500-sr, gsps, secondary-capture.
 
     Exit status: 0 when every file was analyzed or properly set aside, 2 for bad usage, 3 when
     something failed.
     """
     from cadnode.offline import analyze_files, as_json
 
+    kinds = _kinds(objects)
     app = app_for(config)
     columns = (
         TextColumn("analyzing"),
@@ -49,7 +56,11 @@ def analyze(
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("images", total=None)
         run = analyze_files(
-            app, paths, out, lambda done, total: bar.update(task, completed=done, total=total)
+            app,
+            paths,
+            out,
+            lambda done, total: bar.update(task, completed=done, total=total),
+            kinds,
         )
     recommended = run.recommended
     if not run.files:
@@ -68,3 +79,12 @@ def analyze(
         typer.echo(f"{len(run.results)} result object(s), pictures and findings.json in {out}")
     if run.failed:
         raise typer.Exit(3)
+
+
+def _kinds(named: str) -> frozenset[str]:
+    kinds = frozenset(RESULT_CLASSES if named == "all" else filter(None, named.split(",")))
+    unknown = sorted(kinds - set(RESULT_CLASSES))
+    if unknown:
+        problem(f"--objects: there is no {unknown[0]!r} (known: {', '.join(RESULT_CLASSES)})")
+        raise typer.Exit(2)
+    return kinds

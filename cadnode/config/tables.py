@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-ResultKind = Literal["mammography-cad-sr", "tid1500-sr"]
+ResultKind = Literal["mammography-cad-sr", "tid1500-sr", "gsps", "secondary-capture"]
 
 
 def _ae_title(value: str) -> str:

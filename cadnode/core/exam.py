@@ -151,6 +151,11 @@ class AnalyzedImage:
     """With the SOP class, as they were received: a failed image whose file cannot be parsed is
     still named in the result objects, and a reference to it needs both."""
 
+    @property
+    def view_name(self) -> str:
+        """`RCC`, `LMLO`, ...; `?` for what is not known."""
+        return f"{self.laterality or '?'}{self.view or '?'}"
+
 
 SR_DOCUMENTS = "1.2.840.10008.5.1.4.1.1.88."
 """The SOP class UIDs of SR documents begin so."""

@@ -44,6 +44,81 @@ class DisplayTables:
     """False for padding."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Lut:
+    """One item of a VOI LUT or Modality LUT Sequence (PS3.3 C.11.2.1.1, C.11.1.1)."""
+
+    first: int
+    """The input value that the first entry is for; those before it get the first one too."""
+    entries: NDArray[np.float64]
+    bits: int
+    """Of an entry: what is shown brightest is 2**bits - 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A window (PS3.3 C.11.2.1.2), and how values within it are spread."""
+
+    center: float
+    width: float
+    function: str
+    """LINEAR, LINEAR_EXACT, SIGMOID; anything else means LINEAR."""
+
+
+def chosen_voi(dataset: Dataset) -> Lut | Window | None:
+    """The VOI transformation that a For Presentation image is shown with, or None without one."""
+    for item in items(dataset, "VOILUTSequence"):
+        table = _lut(item)
+        if table is not None:
+            return Lut(*table)
+    function = text(dataset, "VOILUTFunction").upper() or "LINEAR"
+    for index in range(len(values(dataset, "WindowCenter"))):
+        center = number(dataset, "WindowCenter", index)
+        width = number(dataset, "WindowWidth", index)
+        if center is not None and width is not None and _is_width(width, function):
+            return Window(center, width, function)
+    return None
+
+
+def modality_lut(dataset: Dataset) -> Lut | None:
+    """The first usable Modality LUT; where there is one, slope and intercept do not count."""
+    for item in items(dataset, "ModalityLUTSequence"):
+        table = _lut(item)
+        if table is not None:
+            return Lut(*table)
+    return None
+
+
+def is_inverse(dataset: Dataset, photometric_interpretation: str | None) -> bool:
+    """True when the lowest value of a For Presentation image is shown brightest."""
+    shape = text(dataset, "PresentationLUTShape").upper()
+    return photometric_interpretation == "MONOCHROME1" or shape == "INVERSE"
+
+
+def exposure_sign(dataset: Dataset, photometric_interpretation: str | None) -> int:
+    """1 when the values of a For Processing image rise with exposure, -1 when they fall.
+
+    Without a sign they rise in MONOCHROME1 (dense tissue low, shown bright), fall in MONOCHROME2.
+    """
+    sign = number(dataset, "PixelIntensityRelationshipSign")
+    if sign is None or sign == 0:
+        return 1 if photometric_interpretation == "MONOCHROME1" else -1
+    return 1 if sign > 0 else -1
+
+
+def windowed(values_in: Table, window: Window) -> Table:
+    """Values through a window, in 0..1 (PS3.3 C.11.2.1.2 and C.11.2.1.3)."""
+    center, width = window.center, window.width
+    if window.function == "SIGMOID":
+        with np.errstate(over="ignore"):
+            return np.asarray(1 / (1 + np.exp(-4 * (values_in - center) / width)))
+    if window.function == "LINEAR_EXACT":
+        return np.clip((values_in - center) / width + 0.5, 0, 1)
+    if width == 1:
+        return np.where(values_in <= center - 0.5, 0.0, 1.0)
+    return np.clip((values_in - (center - 0.5)) / (width - 1) + 0.5, 0, 1)
+
+
 def display_tables(
     dataset: Dataset, header: ImageHeader, pixels: NDArray[np.uint16]
 ) -> DisplayTables:
@@ -57,7 +132,7 @@ def display_tables(
             shown = _attenuation(dataset, header, modality, _counts(pixels, valid))
         else:
             shown = _value_of_interest(dataset, modality, pixels, valid)
-            if _is_inverse(dataset, header):
+            if is_inverse(dataset, header.photometric_interpretation):
                 shown = 1 - shown
     if not np.isfinite(shown).all():
         raise ImageFailed(Reason.DECODING_FAILED, "rescale or window values out of any range")
@@ -84,10 +159,9 @@ def _padding(dataset: Dataset, numbers: Table) -> NDArray[np.bool_]:
 
 def _modality(dataset: Dataset, numbers: Table) -> Table:
     """Modality LUT, else rescale slope and intercept (PS3.3 C.11.1)."""
-    for item in items(dataset, "ModalityLUTSequence"):
-        table = _lut(item)
-        if table is not None:
-            return _looked_up(numbers, *table)
+    lut = modality_lut(dataset)
+    if lut is not None:
+        return _looked_up(numbers, lut)
     slope = number(dataset, "RescaleSlope") or 1.0
     intercept = number(dataset, "RescaleIntercept") or 0.0
     return numbers * slope + intercept
@@ -96,17 +170,11 @@ def _modality(dataset: Dataset, numbers: Table) -> Table:
 def _value_of_interest(
     dataset: Dataset, modality: Table, pixels: NDArray[np.uint16], valid: NDArray[np.bool_]
 ) -> Table:
-    for item in items(dataset, "VOILUTSequence"):
-        table = _lut(item)
-        if table is not None:
-            first, entries, bits = table
-            return np.clip(_looked_up(modality, first, entries, bits) / (2.0**bits - 1), 0, 1)
-    function = text(dataset, "VOILUTFunction").upper() or "LINEAR"
-    for index in range(len(values(dataset, "WindowCenter"))):
-        center = number(dataset, "WindowCenter", index)
-        width = number(dataset, "WindowWidth", index)
-        if center is not None and width is not None and _is_width(width, function):
-            return _window(modality, center, width, function)
+    voi = chosen_voi(dataset)
+    if isinstance(voi, Lut):
+        return np.clip(_looked_up(modality, voi) / (2.0**voi.bits - 1), 0, 1)
+    if voi is not None:
+        return windowed(modality, voi)
     there = (_counts(pixels, valid) > 0).nonzero()[0]
     if not there.size:
         return np.zeros(modality.shape)
@@ -117,34 +185,14 @@ def _is_width(width: float, function: str) -> bool:
     return width >= 1 if function == "LINEAR" else width > 0
 
 
-def _window(values_in: Table, center: float, width: float, function: str) -> Table:
-    """A window in 0..1 (PS3.3 C.11.2.1.2 and C.11.2.1.3); unknown functions are LINEAR."""
-    if function == "SIGMOID":
-        with np.errstate(over="ignore"):
-            return np.asarray(1 / (1 + np.exp(-4 * (values_in - center) / width)))
-    if function == "LINEAR_EXACT":
-        return np.clip((values_in - center) / width + 0.5, 0, 1)
-    if width == 1:
-        return np.where(values_in <= center - 0.5, 0.0, 1.0)
-    return np.clip((values_in - (center - 0.5)) / (width - 1) + 0.5, 0, 1)
-
-
-def _is_inverse(dataset: Dataset, header: ImageHeader) -> bool:
-    shape = text(dataset, "PresentationLUTShape").upper()
-    return header.photometric_interpretation == "MONOCHROME1" or shape == "INVERSE"
-
-
 def _attenuation(
     dataset: Dataset, header: ImageHeader, modality: Table, counts: NDArray[np.int64]
 ) -> Table:
     """Attenuation in 0..1 over the range of the valid pixels.
 
-    Without a relationship the values are taken as proportional to exposure; without a sign they
-    rise with exposure in MONOCHROME1 (dense tissue low, shown bright) and fall in MONOCHROME2.
+    Without a relationship the values are taken as proportional to exposure.
     """
-    sign = number(dataset, "PixelIntensityRelationshipSign")
-    if sign is None or sign == 0:
-        sign = 1 if header.photometric_interpretation == "MONOCHROME1" else -1
+    sign = exposure_sign(dataset, header.photometric_interpretation)
     exposure = modality if sign > 0 else modality.max() - modality
     if text(dataset, "PixelIntensityRelationship").upper() == "LOG":
         attenuation = -exposure
@@ -201,7 +249,7 @@ def _entries(item: Dataset, length: int) -> Table | None:
     return table[:length] if table.size >= length else None
 
 
-def _looked_up(values_in: Table, first: int, entries: Table, _bits: int) -> Table:
+def _looked_up(values_in: Table, lut: Lut) -> Table:
     """Entries for values; those before the first and behind the last get the first and last."""
-    index = np.clip(np.rint(values_in) - first, 0, entries.size - 1)
-    return np.asarray(entries[index.astype(np.intp)])
+    index = np.clip(np.rint(values_in) - lut.first, 0, lut.entries.size - 1)
+    return np.asarray(lut.entries[index.astype(np.intp)])

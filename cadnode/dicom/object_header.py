@@ -146,17 +146,18 @@ def new_object(
     equipment: Equipment,
     *of: str,
     number: int = 1,
+    side: str = "",
 ) -> SOPClass:
     """An object with its patient, study, series and equipment, and nothing else yet.
 
     Patient and study are those of the image with this `header`, in its words whatever its character
     set. Times are `report.created_at` in the offset of that image, or in the site's time zone. All
-    objects of one kind and report are one series; `of` and `number` tell them apart.
+    objects of one kind, report and `side` are one series; `of` and `number` tell them apart.
     """
     created = report.created_at.astimezone(_time_zone(header) or equipment.time_zone)
     made = SOPClass(
         study_instance_uid=report.study_instance_uid,
-        series_instance_uid=document_uid("series", kind, report, equipment),
+        series_instance_uid=document_uid("series", kind, report, equipment, *side),
         series_number=kind.series_number + 10 * max(report.revision - 1, 0),
         sop_instance_uid=document_uid("instance", kind, report, equipment, *of),
         sop_class_uid=kind.sop_class_uid,

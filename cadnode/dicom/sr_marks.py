@@ -52,9 +52,8 @@ def listed_calcifications(calcifications: Sequence[Calcification]) -> tuple[Calc
 def _marks(report: ExamReport) -> Iterator[Mark]:
     numbers: Counter[str] = Counter()
     for image_index, image in enumerate(report.images):
-        view_name = f"{image.laterality or '?'}{image.view or '?'}"
         for index, finding in enumerate(image.findings):
-            numbers[view_name] += 1
+            numbers[image.view_name] += 1
             tracking_uid = derive_uid(
                 "finding",
                 image.sop_instance_uid,
@@ -63,7 +62,7 @@ def _marks(report: ExamReport) -> Iterator[Mark]:
                 str(index),
                 *(f"{value:.3f}" for value in finding.center),
             )
-            identifier = f"{view_name}-{numbers[view_name]}"
+            identifier = f"{image.view_name}-{numbers[image.view_name]}"
             yield Mark(finding, image_index, identifier, tracking_uid)
 
 

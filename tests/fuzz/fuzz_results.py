@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 
+import numpy as np
+
 from cadnode.core.errors import ImageFailed, ResultInvalid
 from cadnode.core.exam import AnalyzedImage, ExamReport
 from cadnode.dicom.cad_sr import MammographyCadSr
+from cadnode.dicom.gsps import Gsps
 from cadnode.dicom.reader import DicomReader, ReadLimits
+from cadnode.dicom.secondary_capture import SecondaryCapture
 from cadnode.dicom.tid1500 import Tid1500Sr
 from tests.fuzz.scratch import Scratch
 from tests.fuzz.small_objects import as_file, small_mammogram
@@ -17,7 +21,12 @@ LONGEST = 4096
 
 _scratch = Scratch()
 _reader = DicomReader(ReadLimits(max_inflated_bytes=1 << 20))
-_builders = (MammographyCadSr(EQUIPMENT), Tid1500Sr(EQUIPMENT))
+_builders = (
+    MammographyCadSr(EQUIPMENT),
+    Tid1500Sr(EQUIPMENT),
+    Gsps(EQUIPMENT),
+    SecondaryCapture(EQUIPMENT, lambda *_: np.zeros((2, 2, 3), np.uint8)),
+)
 
 
 def seeds() -> list[bytes]:
@@ -48,4 +57,5 @@ def one_input(data: bytes) -> None:
     )
     for builder in _builders:
         with contextlib.suppress(ResultInvalid):
-            builder.build(report)
+            for _ in builder.objects(report):
+                pass
