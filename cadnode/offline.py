@@ -170,17 +170,17 @@ def _file_entry(outcome: FileOutcome) -> ImageEntry:
     header = outcome.header
     return ImageEntry(
         path=str(outcome.path),
-        sop_instance_uid=header and header.sop_instance_uid,
-        study_instance_uid=header and header.study_instance_uid,
-        laterality=header and header.laterality,
-        view=header and header.view,
-        rows=header and header.rows,
-        columns=header and header.columns,
+        sop_instance_uid=header.sop_instance_uid if header else None,
+        study_instance_uid=header.study_instance_uid if header else None,
+        laterality=header.laterality if header else None,
+        view=header.view if header else None,
+        rows=header.rows if header else None,
+        columns=header.columns if header else None,
         state=outcome.state,
         reason_code=outcome.reason_code,
         reason_text=outcome.detail,
         findings=outcome.image.findings if outcome.image else (),
-        picture=outcome.picture and outcome.picture.name,
+        picture=outcome.picture.name if outcome.picture else None,
     )
 
 
