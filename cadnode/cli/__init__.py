@@ -7,7 +7,7 @@ import sys
 import typer
 
 from cadnode import __version__, log
-from cadnode.cli import analyze, db, destinations, fetch, fsck, jobs, model, network, node
+from cadnode.cli import analyze, db, destinations, fetch, fsck, jobs, model, network, node, status
 from cadnode.cli.output import problem
 from cadnode.core.errors import CadnodeError, ConfigError
 from cadnode.supervisor import SETTINGS_STATUS
@@ -39,6 +39,7 @@ def _root(
 
 
 node.add_to(cli)
+status.add_to(cli)
 analyze.add_to(cli)
 jobs.add_to(cli)
 fsck.add_to(cli)

@@ -28,6 +28,9 @@ from cadnode.core.jobs import ANALYSIS_LANE, ExamStatus
 from cadnode.core.records import ExamDetail, ExamSummary
 
 jobs = typer.Typer(help="Exams in the job database.", no_args_is_help=True)
+STUDY_WIDTH, WAITS_WIDTH = 20, 54
+"""Letters of a UID and of a sentence in a list that shall fit into 120 columns."""
+
 ExamId = Annotated[int, typer.Argument(metavar="ID", help="The exam's number in `jobs list`.")]
 
 
@@ -42,6 +45,9 @@ def list_jobs(
     status: Annotated[ExamStatus | None, typer.Option(help="Only exams in this status.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
     offset: Annotated[int, typer.Option(min=0, help="How many to pass over.")] = 0,
+    wide: Annotated[
+        bool, typer.Option("--wide", help="Whole UIDs and sentences, however long the lines.")
+    ] = False,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
@@ -63,13 +69,22 @@ def list_jobs(
                 age(exam.age_seconds),
                 f"{exam.images_analyzed}/{exam.images}",
                 exam.findings,
-                exam.study_instance_uid,
+                exam.study_instance_uid if wide else _end(exam.study_instance_uid),
                 exam.revision,
-                exam.waits_for,
+                exam.waits_for if wide else _begin(exam.waits_for),
             ]
             for exam in exams
         ),
     )
+
+
+def _end(uid: str) -> str:
+    """The end of a long UID: what tells it from others."""
+    return uid if len(uid) <= STUDY_WIDTH else f"…{uid[1 - STUDY_WIDTH :]}"
+
+
+def _begin(sentence: str) -> str:
+    return sentence if len(sentence) <= WAITS_WIDTH else f"{sentence[: WAITS_WIDTH - 1]}…"
 
 
 @jobs.command()

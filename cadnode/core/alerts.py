@@ -27,9 +27,9 @@ LONG_WAIT = timedelta(hours=1)
 """An exam that waits longer is worth a look."""
 
 DO = {
-    RECEIVE: "senders get no answer. Start `cadnode serve` and read its log.",
-    WORK: "exams are kept but nobody reads them. Start `cadnode serve` and read its log.",
-    WEB: "the console answers nobody. Start `cadnode serve` and read its log.",
+    RECEIVE: "Senders get no answer. Start `cadnode serve` and read its log.",
+    WORK: "Exams are kept but nobody reads them. Start `cadnode serve` and read its log.",
+    WEB: "The console answers nobody. Start `cadnode serve` and read its log.",
 }
 
 
@@ -60,6 +60,10 @@ def alerts(
 def _processes(
     records: Sequence[ProcessRecord], expected: Sequence[str], now: datetime
 ) -> Iterator[Alert]:
+    if not any(record.is_seen(now) for record in records):
+        do = "Start `cadnode serve`, as a service that starts by itself, and read its log."
+        yield Alert(True, "process", "", "The node does not run: none of its processes is seen", do)
+        return
     for name in expected:
         if seen(records, name, now):
             continue

@@ -1,0 +1,212 @@
+"""`cadnode status`: the page of the day in a terminal, for persons and for cron."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime
+
+import typer
+from rich.text import Text
+
+from cadnode.cli.output import (
+    ConfigOption,
+    JsonOption,
+    age,
+    app_for,
+    console,
+    local,
+    print_json,
+    print_table,
+)
+from cadnode.core.breaker import LineState
+from cadnode.core.node_status import Alert, DestinationStatus, DiskStatus, Durations, NodeStatus
+from cadnode.core.processes import ProcessRecord
+from cadnode.status import StatusReader
+
+
+def add_to(cli: typer.Typer) -> None:
+    """Add `status` to the command."""
+    cli.command()(status)
+
+
+def status(as_json: JsonOption = False, config: ConfigOption = None) -> None:
+    """How the node is doing: exams, destinations, disk, model, processes, and what is wrong.
+
+    Exit status 0 when all is well, 1 when something needs a person.
+    """
+    app = app_for(config)
+    store = app.open_store()
+    try:
+        found = StatusReader(app, store).status()
+    finally:
+        store.close()
+    if as_json:
+        print_json(asdict(found) | {"is_well": found.is_well})
+    else:
+        _print(found)
+    if not found.is_well:
+        raise typer.Exit(1)
+
+
+def _print(found: NodeStatus) -> None:
+    console.print(
+        Text(f"{found.station_name}, cadnode {found.version}, {local(found.at)}", style="bold")
+    )
+    if not found.alerts:
+        console.print(Text("All is well.", style="green"))
+    for alert in found.alerts:
+        _print_alert(alert)
+    console.print()
+    _print_exams(found)
+    _print_disk(found.disk)
+    if found.destinations:
+        console.print()
+        print_table(
+            ["DESTINATION", "STATE", "WAITING", "FAILED", "UNPROVED", "LAST STORED"],
+            (
+                [
+                    item.name,
+                    state_of(item, found.at),
+                    item.waiting,
+                    item.failed,
+                    item.unproved,
+                    local(item.delivered_at),
+                ]
+                for item in found.destinations
+            ),
+        )
+    if found.pulls:
+        console.print()
+        print_table(
+            ["PULL FROM", "MODALITY", "LAST TURN", "IMAGES", "FAILED", "NEXT TURN"],
+            (
+                [
+                    pull.source,
+                    pull.modality or "any",
+                    local(pull.ended_at) or "none yet",
+                    pull.fetched,
+                    pull.error or pull.failed,
+                    "running now" if pull.running else local(pull.due_at),
+                ]
+                for pull in found.pulls
+            ),
+        )
+    console.print()
+    print_table(
+        ["PROCESS", "HOST", "PID", "SEEN", "STARTED", "RUNS ON"],
+        (
+            [
+                record.name,
+                record.host,
+                record.pid,
+                _seen(record, found.at),
+                local(record.started_at),
+                _runs_on(record),
+            ]
+            for record in found.processes
+        ),
+    )
+
+
+def _print_alert(alert: Alert) -> None:
+    mark, style = ("PROBLEM", "bold red") if alert.urgent else ("NOTE", "bold yellow")
+    _say(Text(f"{mark}  ", style=style) + Text(f"{alert.what}.", style=""))
+    if alert.do:
+        _say(Text(f"{' ' * len(mark)}  {alert.do}"))
+
+
+def _say(text: Text | str) -> None:
+    """One line; broken where a terminal ends, and nowhere else."""
+    console.print(text, soft_wrap=not console.is_terminal)
+
+
+def _print_exams(found: NodeStatus) -> None:
+    day = found.day
+    failed = ", ".join(f"{item.code}: {item.exams}" for item in day.failed)
+    lines = [
+        ("today", "1 exam" if day.today == 1 else f"{day.today} exams"),
+        ("waiting", f"{day.waiting}"),
+        ("running", f"{day.running}"),
+        ("delivering", f"{day.delivering}"),
+        ("failed", f"{day.failed_exams}" + (f" ({failed})" if failed else "")),
+    ]
+    if day.oldest:
+        waited = age((found.at - day.oldest.since).total_seconds())
+        lines.append(("oldest", f"exam {day.oldest.id}, {day.oldest.status}, since {waited}"))
+    lines.append(("last image to stored result", f"{_took(day.took_today)} today"))
+    lines.append(("", f"{_took(day.took_week)} in the last 7 days"))
+    width = max(len(name) for name, _ in lines)
+    for name, text in lines:
+        _say(f"{name:{width}}  {text}")
+
+
+def _print_disk(disk: DiskStatus) -> None:
+    if disk.problem:
+        _say(f"disk: {disk.problem}")
+        return
+    _say(
+        f"disk: {size(disk.free)} free of {size(disk.total)} at {disk.folder},"
+        f" {size(disk.reserve)} kept free; {outlook(disk)}"
+    )
+
+
+def outlook(disk: DiskStatus) -> str:
+    """When the disk is full, in words."""
+    if disk.per_day is None:
+        return "too little came of late to say when it is full"
+    rate = f"{size(disk.per_day)} come in a day"
+    if disk.levels_off:
+        return f"{rate}, and the retention keeps it from filling"
+    return f"{rate}: full in {disk.days_left:.0f} days"
+
+
+def size(number: float) -> str:
+    """Bytes as a person reads them: `12.3 GB`, in powers of 1000."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if number < 1000 or unit == "TB":
+            break
+        number /= 1000
+    return f"{number:.0f} {unit}" if unit in ("B", "kB") else f"{number:.1f} {unit}"
+
+
+def state_of(item: DestinationStatus, now: datetime) -> str:
+    """Whether a destination takes what it gets, in words."""
+    if item.enabled is None:
+        return "not in the settings"
+    if not item.enabled:
+        return "not enabled"
+    if item.state is LineState.CLOSED:
+        return "up" if item.delivered_at else "nothing sent yet"
+    since = f" since {local(item.since)}" if item.since else ""
+    asked = max(0.0, (item.probe_at - now).total_seconds()) if item.probe_at else 0.0
+    return f"does not answer{since}, asked again in {age(asked)}"
+
+
+def _took(took: Durations) -> str:
+    if took.p50_seconds is None or took.p95_seconds is None:
+        return "no exam delivered"
+    exams = "1 exam" if took.exams == 1 else f"{took.exams} exams"
+    return f"half within {seconds(took.p50_seconds)}, 95 % within {seconds(took.p95_seconds)} ({exams})"
+
+
+def seconds(number: float) -> str:
+    """A duration: tenths of a second below ten, whole units above."""
+    return f"{number:.1f} s" if number < 10 else age(number)
+
+
+def _seen(record: ProcessRecord, now: datetime) -> str:
+    ago = age(max(0.0, (now - record.beat_at).total_seconds()))
+    return f"{ago} ago" if record.is_seen(now) else f"NOT SEEN for {ago}"
+
+
+def _runs_on(record: ProcessRecord) -> str:
+    facts = record.facts
+    if facts.problem:
+        return facts.problem
+    if facts.model is None:
+        return ""
+    rate = f", {facts.patches_per_second:.0f} patches/s" if facts.patches_per_second else ""
+    return (
+        f"{facts.model} {facts.model_version} ({(facts.model_sha256 or '')[:12]})"
+        f" on {facts.device}, {facts.precision}{rate}"
+    )
