@@ -32,6 +32,7 @@ from cadnode.config.tables import (
     LogTable,
     ModelTable,
     NodeTable,
+    NotifyTable,
     PeerTable,
     PullTable,
     RetentionTable,
@@ -42,6 +43,7 @@ from cadnode.config.tables import (
 )
 from cadnode.core.errors import ConfigError
 from cadnode.core.exam import ExamRules
+from cadnode.core.notices import NoticeRules
 from cadnode.core.proof import ProofRules
 from cadnode.core.retention import RetentionRules
 from cadnode.core.retry import RetryRules
@@ -74,6 +76,7 @@ class Settings(BaseSettings):
     retention: RetentionTable = RetentionTable()
     web: WebTable = WebTable()
     audit: AuditTable = AuditTable()
+    notify: NotifyTable = NotifyTable()
     log: LogTable = LogTable()
     tls: TlsTable = TlsTable()
     limits: LimitsTable = LimitsTable()
@@ -165,6 +168,19 @@ class Settings(BaseSettings):
             high_water=table.high_water_percent / 100,
             low_water=table.low_water_percent / 100,
             reserve_bytes=table.reserve_mb << 20,
+        )
+
+    @property
+    def notice_rules(self) -> NoticeRules:
+        """What persons are told of, and how often."""
+        table = self.notify
+        return NoticeRules(
+            kinds=frozenset(table.kinds),
+            destination_down=timedelta(minutes=table.destination_minutes),
+            disk_share=table.disk_percent / 100,
+            certificate=timedelta(days=table.certificate_days),
+            collect=timedelta(seconds=table.collect_seconds),
+            quiet=timedelta(minutes=table.quiet_minutes),
         )
 
     @property
@@ -316,12 +332,31 @@ def _absolute(settings: Settings, base: Path) -> Settings:
     audit = audit.model_copy(
         update={name: (base / file).resolve() for name, file in pems.items() if file}
     )
+    notify = settings.notify
+    secrets = (
+        "mail_password_file",
+        "mail_ca",
+        "webhook_secret_file",
+        "webhook_bearer_file",
+        "webhook_ca",
+    )
+    named = {name: getattr(notify, name) for name in secrets}
+    notify = notify.model_copy(
+        update={name: (base / file).resolve() for name, file in named.items() if file}
+    )
     url = settings.database.url
     if url.startswith("sqlite:///") and not url.startswith("sqlite:////"):
         url = f"sqlite:///{(base / url.removeprefix('sqlite:///')).resolve()}"
     database = settings.database.model_copy(update={"url": url})
     return settings.model_copy(
-        update={"audit": audit, "node": node, "tls": tls, "model": model, "database": database}
+        update={
+            "audit": audit,
+            "node": node,
+            "notify": notify,
+            "tls": tls,
+            "model": model,
+            "database": database,
+        }
     )
 
 

@@ -18,7 +18,7 @@ PREFIX = "cadnode_"
 DELIMITER = "__"
 HIDDEN = "***"
 
-_SECRET_WORDS = ("secret", "password", "token")
+_SECRET_WORDS = ("secret", "password", "token", "webhook_url")
 
 
 class _Decided(NamedTuple):

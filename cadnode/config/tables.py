@@ -8,8 +8,11 @@ from __future__ import annotations
 import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from cadnode.core.notices import NoticeKind
 
 ResultKind = Literal["mammography-cad-sr", "tid1500-sr", "gsps", "secondary-capture"]
 
@@ -36,6 +39,28 @@ def _network(value: str) -> str:
             raise ValueError("a network is written as 10.0.0.0/24") from error
         return value
     return _host(value)
+
+
+def _address(value: str) -> str:
+    try:
+        ipaddress.ip_network(value)
+    except ValueError as error:
+        raise ValueError("an address or a network is written as 10.0.0.5 or 10.0.0.0/24") from error
+    return value
+
+
+def _url(value: str) -> str:
+    parts = urlsplit(value)
+    if value and (parts.scheme not in ("http", "https") or not parts.hostname):
+        raise ValueError("an address of the web begins with http:// or https:// and a host")
+    return value.rstrip("/")
+
+
+def _mailbox(value: str) -> str:
+    local, at, domain = value.rpartition("@")
+    if not (local and at and domain) or not value.isprintable() or " " in value:
+        raise ValueError("a mail address is written as somebody@hospital.example")
+    return value
 
 
 def _host(value: str) -> str:
@@ -232,6 +257,8 @@ class WebTable(_Table):
     enabled: bool = True
     host: Host = "127.0.0.1"
     port: Port = 8080
+    metrics_from: tuple[Annotated[str, AfterValidator(_address)], ...] = ("127.0.0.1", "::1")
+    public_url: Annotated[str, AfterValidator(_url)] = ""
 
 
 class AuditTable(_Table):
@@ -248,6 +275,37 @@ class AuditTable(_Table):
     def _key_has_a_certificate(self) -> AuditTable:
         if self.key is not None and self.certificate is None:
             raise ValueError("a key needs its certificate")
+        return self
+
+
+class NotifyTable(_Table):
+    """`[notify]`: what persons are told by mail and webhook; nobody while neither is named."""
+
+    kinds: tuple[NoticeKind, ...] = tuple(NoticeKind)
+    destination_minutes: Positive = 15.0
+    disk_percent: Percent = 90.0
+    certificate_days: Positive = 30.0
+    collect_seconds: Annotated[float, Field(ge=0)] = 60.0
+    quiet_minutes: Annotated[float, Field(ge=0)] = 30.0
+    mail_host: Host = ""
+    mail_port: Port = 0
+    mail_security: Literal["starttls", "tls", "none"] = "starttls"
+    mail_from: Annotated[str, AfterValidator(_mailbox)] | None = None
+    mail_to: tuple[Annotated[str, AfterValidator(_mailbox)], ...] = ()
+    mail_user: str = ""
+    mail_password_file: Path | None = None
+    mail_ca: Path | None = None
+    webhook_url: Annotated[str, AfterValidator(_url)] = ""
+    webhook_secret_file: Path | None = None
+    webhook_bearer_file: Path | None = None
+    webhook_ca: Path | None = None
+
+    @model_validator(mode="after")
+    def _mail_has_both_ends(self) -> NotifyTable:
+        if self.mail_host and not (self.mail_from and self.mail_to):
+            raise ValueError("mail_host needs mail_from and mail_to")
+        if self.mail_user and self.mail_security == "none":
+            raise ValueError("mail_user needs mail_security: a password is not sent in clear")
         return self
 
 

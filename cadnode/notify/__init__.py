@@ -1,0 +1,1 @@
+"""The ways to persons: mail and webhook."""
