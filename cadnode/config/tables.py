@@ -9,8 +9,9 @@ import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from cadnode.core.notices import NoticeKind
 
@@ -76,6 +77,32 @@ def _fingerprint(value: str) -> str:
     if len(digits) != 64 or not set(digits) <= set("0123456789abcdef"):
         raise ValueError("a SHA-256 fingerprint is 64 hexadecimal digits")
     return digits
+
+
+def _addresses(value: str) -> str:
+    try:
+        return str(ipaddress.ip_network(value))
+    except ValueError as error:
+        raise ValueError("this is an address or a network, as 10.0.0.1 or 10.0.0.0/24") from error
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _issuer(value: str) -> str:
+    if not value:
+        return value
+    parts = urlsplit(value)
+    plain = parts.scheme == "http" and _is_loopback(parts.hostname or "")
+    if not parts.hostname or not (parts.scheme == "https" or plain):
+        raise ValueError("an issuer is an https:// URL")
+    return value
 
 
 AETitle = Annotated[str, AfterValidator(_ae_title)]
@@ -257,6 +284,48 @@ class WebTable(_Table):
     enabled: bool = True
     host: Host = "127.0.0.1"
     port: Port = 8080
+    tls: bool = False
+    certificate: Path | None = None
+    key: Path | None = None
+    hosts: tuple[Host, ...] = ()
+    trusted_proxies: tuple[Annotated[str, AfterValidator(_addresses)], ...] = ()
+    allow_plain: bool = False
+    session_hours: Positive = 12.0
+    idle_minutes: Positive = 60.0
+    oidc_issuer: Annotated[str, AfterValidator(_issuer)] = ""
+    oidc_client_id: str = ""
+    oidc_client_secret: SecretStr = SecretStr("")
+    oidc_client_secret_file: Path | None = None
+    oidc_scopes: str = "openid profile email"
+    oidc_name_claim: str = "preferred_username"
+    oidc_role_claim: str = "roles"
+    oidc_roles: dict[str, Literal["viewer", "operator", "admin"]] = {}
+
+    @model_validator(mode="after")
+    def _nobody_listens_in(self) -> WebTable:
+        open_to_others = self.enabled and not _is_loopback(self.host)
+        if open_to_others and not (self.tls or self.trusted_proxies or self.allow_plain):
+            raise ValueError(
+                f"host = {self.host!r} is reached from other machines, and passwords would go over"
+                " the network in clear: set tls = true, or name the proxy that encrypts in"
+                " trusted_proxies, or say allow_plain = true"
+            )
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key go together")
+        return self
+
+    @model_validator(mode="after")
+    def _provider_is_whole(self) -> WebTable:
+        if not self.oidc_issuer:
+            return self
+        if not self.oidc_client_id:
+            raise ValueError("oidc_issuer needs oidc_client_id")
+        if not self.oidc_roles:
+            raise ValueError("oidc_issuer needs oidc_roles: who gets which role")
+        if self.oidc_client_secret.get_secret_value() and self.oidc_client_secret_file:
+            raise ValueError("oidc_client_secret and oidc_client_secret_file: one of the two")
+        return self
+    image_memory_mb: int = Field(384, ge=16)
     metrics_from: tuple[Annotated[str, AfterValidator(_address)], ...] = ("127.0.0.1", "::1")
     public_url: Annotated[str, AfterValidator(_url)] = ""
 

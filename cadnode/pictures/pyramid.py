@@ -39,6 +39,11 @@ class Pyramid:
         self._levels: dict[int, Image.Image] = {}
 
     @property
+    def grey(self) -> NDArray[np.uint8]:
+        """The image, (rows, columns)."""
+        return self._grey
+
+    @property
     def width(self) -> int:
         """Columns of the image."""
         return self._whole.width
