@@ -18,9 +18,9 @@ from cadnode.cli.output import (
     print_json,
     print_table,
 )
-from cadnode.core.breaker import LineState
-from cadnode.core.node_status import Alert, DestinationStatus, DiskStatus, Durations, NodeStatus
+from cadnode.core.node_status import Alert, DiskStatus, Durations, NodeStatus
 from cadnode.core.processes import ProcessRecord
+from cadnode.core.words import destination_state, disk_outlook, duration, size
 from cadnode.status import StatusReader
 
 
@@ -66,7 +66,7 @@ def _print(found: NodeStatus) -> None:
             (
                 [
                     item.name,
-                    state_of(item, found.at),
+                    destination_state(item, found.at),
                     item.waiting,
                     item.failed,
                     item.unproved,
@@ -146,52 +146,15 @@ def _print_disk(disk: DiskStatus) -> None:
         return
     _say(
         f"disk: {size(disk.free)} free of {size(disk.total)} at {disk.folder},"
-        f" {size(disk.reserve)} kept free; {outlook(disk)}"
+        f" {size(disk.reserve)} kept free; {disk_outlook(disk)}"
     )
-
-
-def outlook(disk: DiskStatus) -> str:
-    """When the disk is full, in words."""
-    if disk.per_day is None:
-        return "too little came of late to say when it is full"
-    rate = f"{size(disk.per_day)} come in a day"
-    if disk.levels_off:
-        return f"{rate}, and the retention keeps it from filling"
-    return f"{rate}: full in {disk.days_left:.0f} days"
-
-
-def size(number: float) -> str:
-    """Bytes as a person reads them: `12.3 GB`, in powers of 1000."""
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if number < 1000 or unit == "TB":
-            break
-        number /= 1000
-    return f"{number:.0f} {unit}" if unit in ("B", "kB") else f"{number:.1f} {unit}"
-
-
-def state_of(item: DestinationStatus, now: datetime) -> str:
-    """Whether a destination takes what it gets, in words."""
-    if item.enabled is None:
-        return "not in the settings"
-    if not item.enabled:
-        return "not enabled"
-    if item.state is LineState.CLOSED:
-        return "up" if item.delivered_at else "nothing sent yet"
-    since = f" since {local(item.since)}" if item.since else ""
-    asked = max(0.0, (item.probe_at - now).total_seconds()) if item.probe_at else 0.0
-    return f"does not answer{since}, asked again in {age(asked)}"
 
 
 def _took(took: Durations) -> str:
     if took.p50_seconds is None or took.p95_seconds is None:
         return "no exam delivered"
     exams = "1 exam" if took.exams == 1 else f"{took.exams} exams"
-    return f"half within {seconds(took.p50_seconds)}, 95 % within {seconds(took.p95_seconds)} ({exams})"
-
-
-def seconds(number: float) -> str:
-    """A duration: tenths of a second below ten, whole units above."""
-    return f"{number:.1f} s" if number < 10 else age(number)
+    return f"half within {duration(took.p50_seconds)}, 95 % within {duration(took.p95_seconds)} ({exams})"
 
 
 def _seen(record: ProcessRecord, now: datetime) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cadnode import __version__
 from cadnode.app import App, Store, utc_now
+from cadnode.console.today import NodeToday
 from cadnode.web.console import Console
 
 
@@ -13,4 +14,5 @@ def open_console(app: App, store: Store) -> Console:
         station_name=app.settings.node.station_name,
         version=__version__,
         clock=utc_now,
+        today=NodeToday(app, store),
     )

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cadnode.web.today.ports import Today
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,3 +19,4 @@ class Console:
     version: str
     """Of the program."""
     clock: Callable[[], datetime]
+    today: Today

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from cadnode.web import problems
+from cadnode.web import problems, today
 from cadnode.web.console import Console
 from cadnode.web.pages import HERE
 
@@ -25,7 +25,7 @@ class Feature(Protocol):
         ...
 
 
-FEATURES: Sequence[Feature] = ()
+FEATURES: Sequence[Feature] = (today,)
 """The packages of the features, in the order their routes are looked through."""
 
 
@@ -36,9 +36,11 @@ def create_app(console: Console) -> FastAPI:
         version=console.version,
         openapi_url="/api/v1/openapi.json",
         docs_url=None,
+        dependencies=[Depends(csrf.check)],
         redoc_url=None,
     )
     app.state.console = console
+    app.add_middleware(Guard, rules=console.access.guard_rules)
     problems.add_handlers(app)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     for feature in FEATURES:
