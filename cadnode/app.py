@@ -200,6 +200,15 @@ class App:
             # Work goes on uncounted.
             log.error("nothing is counted", process=process, detail=error.strerror or str(error))
 
+    def forget_metrics(self) -> None:
+        """Count from zero: the node starts. What runs already goes on counting."""
+        from cadnode.metrics.slots import forget
+
+        try:
+            forget(self.metrics_folder)
+        except OSError as error:
+            log.warning("old counts stay", detail=error.strerror or str(error))
+
     # ---- storage ---------------------------------------------------------------------------
 
     def open_store(self, *, create: bool = False, url: str | None = None) -> Store:

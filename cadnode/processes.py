@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,9 +19,11 @@ from cadnode.app import App, Store, lease_owner, once, utc_now
 from cadnode.clock_watch import ClockLane, horizons
 from cadnode.core.audit import ApplicationStarted, ApplicationStopped, StudyDeleted
 from cadnode.core.errors import CadnodeError, NothingToPurge, SpoolFull
+from cadnode.core.metrics import PROCESS_RESTARTS
 from cadnode.core.ports import Classifier
 from cadnode.core.retention import RECEIVED_AT_ONCE
 from cadnode.heartbeat import Vitals, open_heart
+from cadnode.notifying import notice_lanes
 from cadnode.proof_parts import HAND_OVER, commitment_lane, proof_lanes
 from cadnode.pulling import PullLane
 from cadnode.storage.retention import purge, remove_unknown
@@ -33,6 +35,9 @@ log = structlog.get_logger(__name__)
 
 STOP_SECONDS = 10.0
 """A step is finished or handed back within this time after SIGTERM."""
+
+WEB_STOP_SECONDS = 3.0
+"""For a message that is on its way to a person; it is sent again otherwise."""
 
 RETENTION_MINUTES = 10
 SWEEP_MINUTES = 24 * 60
@@ -132,17 +137,9 @@ def work(app: App) -> None:
         *deliveries,
         *pulls,
         *proofs,
+        *notice_lanes(app, store, owner=owner, clock=utc_now),
     ]
-    threads = [
-        threading.Thread(
-            target=run_lane,
-            args=(lane,),
-            kwargs={"stopping": stopping, "poll_seconds": settings.work.poll_seconds},
-            name=lane.name,
-            daemon=True,
-        )
-        for lane in lanes
-    ]
+    threads = _threads(lanes, app, stopping)
     loading = threading.Thread(target=_load, args=(classifier,), name="loading", daemon=True)
     for thread in (*threads, loading):
         thread.start()
@@ -183,16 +180,24 @@ def web(app: App) -> None:
     _keep_private()
     stopping = _stop_on_signals()
     app.open_audit("web")
+    app.open_metrics("web")
     store = app.open_store(create=True)
     table = app.settings.web
     server = WebServer(create_app(open_console(app, store)), WebSettings(table.host, table.port))
     server.start()
     heart = open_heart(app, store, "web")
+    # Here too: whoever is to tell that `work` is not seen must not live in it.
+    telling = _threads(notice_lanes(app, store, owner=lease_owner(), clock=utc_now), app, stopping)
+    for thread in telling:
+        thread.start()
     app.audit.record(ApplicationStarted("web", os.getpid()))
     log.info("the console is up", url=f"http://{table.host}:{server.port}/")
     stopping.wait()
     server.stop()
     heart.stop()
+    deadline = time.monotonic() + WEB_STOP_SECONDS
+    for thread in telling:
+        thread.join(max(0.0, deadline - time.monotonic()))
     store.close()
     app.audit.record(ApplicationStopped("web", os.getpid()))
     app.audit.close()
@@ -202,15 +207,31 @@ def web(app: App) -> None:
 def serve(app: App, config: Path | None) -> None:
     """Run `receive`, `work` and `web`, start one that dies again, stop all on SIGTERM."""
     app.open_store(create=True).close()
+    app.forget_metrics()
+    app.open_metrics("serve")
     arguments = ["--config", str(config)] if config else []
     names = ("receive", "work", "web") if app.settings.web.enabled else ("receive", "work")
     supervisor = Supervisor(
-        {name: [sys.executable, "-m", "cadnode", name, *arguments] for name in names}
+        {name: [sys.executable, "-m", "cadnode", name, *arguments] for name in names},
+        died=lambda name: app.metrics.add(PROCESS_RESTARTS, name),
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: supervisor.stop())
     if not supervisor.run():
         sys.exit(SETTINGS_STATUS)
+
+
+def _threads(lanes: Sequence[Lane], app: App, stopping: threading.Event) -> list[threading.Thread]:
+    return [
+        threading.Thread(
+            target=run_lane,
+            args=(lane,),
+            kwargs={"stopping": stopping, "poll_seconds": app.settings.work.poll_seconds},
+            name=lane.name,
+            daemon=True,
+        )
+        for lane in lanes
+    ]
 
 
 def _load(classifier: Callable[[], Classifier]) -> None:

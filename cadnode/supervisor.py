@@ -7,7 +7,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -43,7 +43,13 @@ class _Child:
 class Supervisor:
     """Keeps one process per command running until it is told to stop."""
 
-    def __init__(self, commands: dict[str, Sequence[str]]) -> None:
+    def __init__(
+        self,
+        commands: dict[str, Sequence[str]],
+        died: Callable[[str], None] = lambda _name: None,
+    ) -> None:
+        """`died` is told the name of a process that has ended by itself."""
+        self._died = died
         self._children = [_Child(name, command) for name, command in commands.items()]
         self._stopping = threading.Event()
         self._hopeless = False
@@ -82,6 +88,7 @@ class Supervisor:
             child.deaths = 1 if settled else child.deaths + 1
             pause = pause_after(child.deaths)
             child.start_at = now + pause
+            self._died(child.name)
             log.error("a process died", process=child.name, status=status, again_in_s=pause)
         if now >= child.start_at:
             child.process = self._start(child)

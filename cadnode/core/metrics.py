@@ -42,6 +42,8 @@ class Gauge:
     name: str
     help: str
     labels: tuple[str, ...] = ()
+    adds_up: bool = False
+    """Over several processes: their sum. Else all say the same, and the largest counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,9 @@ ASSOCIATIONS_ACCEPTED = Counter(
 ASSOCIATIONS_REFUSED = Counter(
     "cadnode_associations_refused_total", "Associations that were not let in.", ("reason",)
 )
-ASSOCIATIONS_OPEN = Gauge("cadnode_associations_open", "Associations that are open now.")
+ASSOCIATIONS_OPEN = Gauge(
+    "cadnode_associations_open", "Associations that are open now.", adds_up=True
+)
 
 # ---- analyzing -----------------------------------------------------------------------------
 

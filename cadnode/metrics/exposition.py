@@ -53,8 +53,9 @@ def page(folder: Path, readings: Iterable[Reading], gauges: Sequence[Gauge], acc
 
 
 def totals(folder: Path) -> Mapping[str, Mapping[Labels, list[float]]]:
-    """By metric and labels: the sums over all processes. Gauges of dead processes do not count."""
-    gauges = {metric.name for metric in RECORDED if isinstance(metric, Gauge)}
+    """By metric and labels: the sums over all processes, or the largest of gauges that do not add
+    up. Gauges of dead processes do not count."""
+    gauges = {metric.name: metric for metric in RECORDED if isinstance(metric, Gauge)}
     found: dict[str, dict[Labels, list[float]]] = defaultdict(dict)
     for path, alive in files(folder):
         # The last record of a series counts: an update may have changed the number of buckets.
@@ -63,8 +64,12 @@ def totals(folder: Path) -> Mapping[str, Mapping[Labels, list[float]]]:
             if series is None or (series[0] in gauges and not alive):
                 continue
             metric, labels = series
-            before = found[metric].get(labels, [0.0] * len(values))
-            if len(before) == len(values):
+            before = found[metric].get(labels)
+            if before is None:
+                found[metric][labels] = values.tolist()
+            elif metric in gauges and not gauges[metric].adds_up:
+                found[metric][labels] = [max(before[0], values[0])]
+            elif len(before) == len(values):
                 found[metric][labels] = [a + b for a, b in zip(before, values, strict=True)]
     return found
 
