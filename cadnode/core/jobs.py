@@ -5,7 +5,8 @@ receiving -> analyzed -> reported -> delivered -> committed -> purged
     \\-> skipped -> purged
 any of receiving, analyzed, reported -> failed -> (a person) retry or give up
 any of receiving, analyzed, reported, failed -> superseded -> purged
-delivered, committed -> reported       (a destination does not hold what it said it stored)
+delivered, committed -> reported       (a destination does not hold what it said it stored, or a
+                                        person wants it sent again)
 any that is not finished -> cancelled -> purged                  (a person)
 """
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from types import MappingProxyType
 
 from cadnode.core.exam import ExamImage
@@ -97,6 +98,13 @@ def status_after_deliveries(deliveries: Iterable[DeliveryStatus]) -> ExamStatus 
         return ExamStatus.DELIVERED
     superseded = DeliveryStatus.SUPERSEDED in seen
     return ExamStatus.SUPERSEDED if superseded else ExamStatus.CANCELLED
+
+
+class Priority(IntEnum):
+    """Which exams go first, in the analysis lane and to each destination."""
+
+    NORMAL = 0
+    URGENT = 1
 
 
 @dataclass(frozen=True, slots=True)

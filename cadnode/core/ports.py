@@ -29,6 +29,7 @@ from cadnode.core.jobs import (
     Exam,
     ExamStatus,
     NewImage,
+    Priority,
     Problem,
     StoredResult,
 )
@@ -166,7 +167,7 @@ class ExamStore(ProofStore, CommitmentStore, Protocol):
     def claim_exam(self, owner: str, *, now: datetime, lease: timedelta) -> Exam | None:
         """The exam that has been due longest in the analysis lane, or None. Counts a try.
 
-        Closed exams come first, for they lack only their report; those that a person has asked
+        Exams of a higher priority come first. Among equals, closed exams come first, for they lack only their report; those that a person has asked
         to be read again come last.
         """
         ...
@@ -268,7 +269,8 @@ class ExamStore(ProofStore, CommitmentStore, Protocol):
     def claim_deliveries(
         self, destination: str, owner: str, *, now: datetime, lease: timedelta, limit: int
     ) -> Sequence[Delivery]:
-        """What is due at one destination, oldest first. Counts a try for each.
+        """What is due at one destination, the highest priority first, then the oldest. Counts a
+        try for each.
 
         What a newer revision has superseded meanwhile is withdrawn, not claimed."""
         ...
@@ -346,6 +348,28 @@ class ExamStore(ProofStore, CommitmentStore, Protocol):
     def drop_destination(self, destination: str, *, why: str, by: str, now: datetime) -> int:
         """Cancel every delivery that waits for `destination` or failed there; returns how many.
         Exams that wait for nothing else move on."""
+        ...
+
+    def set_priority(self, exam_id: int, to: Priority, *, by: str, now: datetime) -> None:
+        """Put an exam, what it has to deliver, and its later revisions before others or among
+        them. Raises IllegalMove for a finished one."""
+        ...
+
+    def resend(
+        self,
+        exam_id: int,
+        destinations: Mapping[str, Sequence[str]],
+        *,
+        by: str,
+        now: datetime,
+    ) -> int:
+        """Have the stored result objects of a delivered or committed exam sent again, to each
+        destination (name -> kinds it wants), also to one that never got them; nothing is built
+        anew. Moves it to `reported`; returns how many deliveries are due.
+
+        Raises IllegalMove for any other status, when a newer revision has superseded it, and when
+        it has nothing that a destination wants.
+        """
         ...
 
     def retry(self, exam_id: int, *, by: str, now: datetime) -> ExamStatus:

@@ -45,7 +45,12 @@ class Analysis(StorePart):
             return None
         # A closed exam lacks only its report, which takes a second: it does not wait for others.
         # One that has no image of its own was asked for by a person: today's exams go first.
-        order = [jobs.c.status != ExamStatus.ANALYZED, jobs.c.image_count == 0, jobs.c.due_at]
+        order = [
+            jobs.c.priority.desc(),
+            jobs.c.status != ExamStatus.ANALYZED,
+            jobs.c.image_count == 0,
+            jobs.c.due_at,
+        ]
         values = {"lease_owner": owner, "lease_until": now + lease, "tries": jobs.c.tries + 1}
         with self._database.write() as connection:
             rows = claim_rows(connection, jobs, due, order=order, limit=1, values=values)

@@ -46,7 +46,7 @@ class Delivering(StorePart):
                 connection,
                 deliveries,
                 due,
-                order=[deliveries.c.due_at],
+                order=[deliveries.c.priority.desc(), deliveries.c.due_at],
                 limit=limit,
                 values={
                     "lease_owner": owner,
@@ -74,7 +74,7 @@ class Delivering(StorePart):
                 tries=row.tries,
                 first_try_at=row.first_try_at,
             )
-            for row in sorted(claimed, key=lambda row: (row.due_at, row.id))
+            for row in sorted(claimed, key=lambda row: (-row.priority, row.due_at, row.id))
         ]
 
     def renew_deliveries(

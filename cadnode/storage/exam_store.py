@@ -11,10 +11,20 @@ from cadnode.storage.proving import Proving
 from cadnode.storage.receiving import Receiving
 from cadnode.storage.renewal import Renewal
 from cadnode.storage.reporting import Reporting
+from cadnode.storage.resending import Resending
 
 
 class SqlExamStore(
-    Receiving, Analysis, Reporting, Delivering, Proving, Committing, Lines, Renewal, Persons
+    Receiving,
+    Analysis,
+    Reporting,
+    Delivering,
+    Proving,
+    Committing,
+    Lines,
+    Renewal,
+    Resending,
+    Persons,
 ):
     """The ExamStore (see `core.ports`) on a SQL database.
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from cadnode.core.errors import DatabaseUnavailable, InstanceConflict
 from cadnode.core.exam import ImageState
-from cadnode.core.jobs import Acceptance, DeliveryStatus, ExamStatus, NewImage
+from cadnode.core.jobs import Acceptance, DeliveryStatus, ExamStatus, NewImage, Priority
 from cadnode.core.reasons import Reason
 from cadnode.storage.database import StorePart
 from cadnode.storage.identifiers import note_identifiers
@@ -253,15 +253,16 @@ def _open_exam(connection: Connection, image: NewImage, now: datetime) -> AnyRow
 
 def _new_exam(connection: Connection, image: NewImage, now: datetime) -> AnyRow:
     last = connection.execute(
-        select(func.max(jobs.c.revision)).where(
-            jobs.c.study_instance_uid == image.study_instance_uid
-        )
-    ).scalar_one()
+        select(jobs.c.revision, jobs.c.priority)
+        .where(jobs.c.study_instance_uid == image.study_instance_uid)
+        .order_by(jobs.c.revision.desc())
+        .limit(1)
+    ).one_or_none()
     exam = connection.execute(
         insert(jobs)
         .values(
             study_instance_uid=image.study_instance_uid,
-            revision=(last or 0) + 1,
+            revision=1 if last is None else last.revision + 1,
             status=ExamStatus.RECEIVING,
             calling_ae=image.calling_ae,
             image_count=1,
@@ -269,6 +270,7 @@ def _new_exam(connection: Connection, image: NewImage, now: datetime) -> AnyRow:
             last_image_at=now,
             due_at=now,
             tries=0,
+            priority=Priority.NORMAL if last is None else last.priority,
         )
         .returning(jobs)
     ).one()

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, select, update
 
 from cadnode.core.consistency import Discrepancy, Kind
 from cadnode.core.errors import NotFound
 from cadnode.core.jobs import DeliveryStatus, ExamStatus
 from cadnode.storage.database import Database
-from cadnode.storage.proofs import FRESH
 from cadnode.storage.reading import ExamRecords
 from cadnode.storage.reporting import settle
+from cadnode.storage.resending import send_again
 from cadnode.storage.rows import job_row, log_event
 from cadnode.storage.spool import Spool
-from cadnode.storage.tables import commitment_items, deliveries, jobs, results
+from cadnode.storage.tables import deliveries, jobs, results
 
 _ACTOR = "fsck"
 _DELIVERED = (ExamStatus.DELIVERED, ExamStatus.COMMITTED, ExamStatus.REPORTED)
@@ -124,22 +124,5 @@ def _wait_again(
     ).scalar_one_or_none()
     if delivery is None:
         return None
-    # What was asked before the next delivery says nothing about it.
-    connection.execute(delete(commitment_items).where(commitment_items.c.delivery_id == delivery))
-    connection.execute(
-        update(deliveries)
-        .where(deliveries.c.id == delivery)
-        .values(
-            **FRESH,
-            status=DeliveryStatus.PENDING,
-            due_at=now,
-            tries=0,
-            first_try_at=None,
-            delivered_at=None,
-            error_code=None,
-            error_text=None,
-            lease_owner=None,
-            lease_until=None,
-        )
-    )
+    send_again(connection, delivery, now)
     return str(result.path)

@@ -278,6 +278,7 @@ def _insert_results(
             text=f"Result object {item.sop_instance_uid} ({item.kind}) was written.",
             actor=exam.owner,
         )
+        priority = select(jobs.c.priority).where(jobs.c.id == exam.id).scalar_subquery()
         wanted = [name for name, kinds in destinations.items() if item.kind in kinds]
         for name in wanted:
             connection.execute(
@@ -289,6 +290,7 @@ def _insert_results(
                     due_at=now,
                     tries=0,
                     attempts=0,
+                    priority=priority,
                 )
             )
         due += len(wanted)

@@ -14,6 +14,7 @@ from cadnode.core.breaker import BreakerRules, LineEvent, LineState, LineStatus,
 from cadnode.core.errors import IllegalMove, LeaseLost, NotFound, StaleExam
 from cadnode.core.exam import DocumentReference, ExamImage, ImageState
 from cadnode.core.findings import Finding
+from cadnode.core.identifiers import NO_IDENTIFIERS, ExamIdentifiers
 from cadnode.core.jobs import (
     ANALYSIS_LANE,
     FINISHED,
@@ -24,6 +25,7 @@ from cadnode.core.jobs import (
     Exam,
     ExamStatus,
     NewImage,
+    Priority,
     Problem,
     StoredResult,
     status_after_deliveries,
@@ -57,6 +59,8 @@ class FakeJob:
     problem: Problem | None = None
     superseded_by: int | None = None
     renews: bool = False
+    priority: Priority = Priority.NORMAL
+    identifiers: ExamIdentifiers = NO_IDENTIFIERS
 
 
 @dataclass
@@ -184,6 +188,12 @@ class FakeExamStore(FakeProofs):
             returned=returned,
         )
         self.images[number] = FakeImage(job, value)
+        known, new = job.identifiers, image.identifiers
+        job.identifiers = ExamIdentifiers(
+            known.patient_id or new.patient_id,
+            known.accession_number or new.accession_number,
+            known.study_date or new.study_date,
+        )
         return job
 
     # the analysis lane
@@ -200,7 +210,10 @@ class FakeExamStore(FakeProofs):
         asked_for = {job.id for job in due if not any(i.job is job for i in self.images.values())}
         job = min(
             due,
-            key=lambda job: (job.status is not closed, job.id in asked_for, job.due_at, job.id),
+            key=lambda job: (
+                *(-job.priority, job.status is not closed, job.id in asked_for),
+                *(job.due_at, job.id),
+            ),
         )
         job.owner, job.until, job.tries = owner, now + lease, job.tries + 1
         return Exam(
@@ -380,7 +393,7 @@ class FakeExamStore(FakeProofs):
         self._withdraw_superseded(due, now)
         due = [d for d in due if d.status is DeliveryStatus.PENDING]
         claimed = []
-        for d in sorted(due, key=lambda d: (d.due_at, d.id))[:limit]:
+        for d in sorted(due, key=lambda d: (-d.job.priority, d.due_at, d.id))[:limit]:
             d.owner, d.until = owner, now + lease
             d.tries, d.attempts = d.tries + 1, d.attempts + 1
             d.first_try_at = d.first_try_at or now
@@ -565,6 +578,8 @@ class FakeExamStore(FakeProofs):
             revisions[-1].last_image_at,
             now,
             renews=True,
+            priority=revisions[-1].priority,
+            identifiers=revisions[-1].identifiers,
         )
         self.jobs[number] = job
         for image in of_study:
@@ -578,6 +593,53 @@ class FakeExamStore(FakeProofs):
             )
         self._log(job, now, "reanalyze", None, None, by)
         return number
+
+    def set_priority(self, exam_id: int, to: Priority, *, by: str, now: datetime) -> None:
+        job = self._job(exam_id)
+        if job.status in FINISHED:
+            raise IllegalMove(f"exam {exam_id} is {job.status}")
+        if job.priority is not to:
+            job.priority = to
+            self._log(job, now, "priority", None, None, by)
+
+    def resend(
+        self,
+        exam_id: int,
+        destinations: Mapping[str, Sequence[str]],
+        *,
+        by: str,
+        now: datetime,
+    ) -> int:
+        job = self._job(exam_id)
+        if job.superseded_by is not None:
+            raise IllegalMove(f"exam {job.superseded_by} has taken the place of exam {exam_id}")
+        if job.status not in (ExamStatus.DELIVERED, ExamStatus.COMMITTED):
+            raise IllegalMove(f"exam {exam_id} is {job.status}")
+        due = [
+            (result, name)
+            for number, result in self.results
+            for name, kinds in destinations.items()
+            if number == job.id and result.kind in kinds
+        ]
+        if not due:
+            raise IllegalMove(f"exam {exam_id} has nothing to send")
+        for result, name in due:
+            self._send_again(job, result, name, now)
+        job.status, job.finished_at, job.due_at = ExamStatus.REPORTED, None, now
+        self._log(job, now, "resend", None, None, by)
+        return len(due)
+
+    def _send_again(self, job: FakeJob, result: StoredResult, name: str, now: datetime) -> None:
+        for d in self._deliveries(job):
+            if (d.result, d.destination) == (result, name):
+                break
+        else:
+            d = FakeDelivery(len(self.deliveries) + 1, job, result, name, now)
+            self.deliveries[d.id] = d
+        for asked in self.commitments.values():
+            asked.delivery_ids.discard(d.id)
+        d.status, d.due_at, d.tries, d.proof = DeliveryStatus.PENDING, now, 0, FakeProof()
+        d.first_try_at = d.delivered_at = d.code = d.text = d.owner = d.until = None
 
     def retry(self, exam_id: int, *, by: str, now: datetime) -> ExamStatus:
         job = self._job(exam_id)
@@ -733,6 +795,7 @@ class FakeExamStore(FakeProofs):
         job = FakeJob(
             number, image.study_instance_uid, revision, ExamStatus.RECEIVING, now, now, now
         )
+        job.priority = of_study[-1].priority if of_study else Priority.NORMAL
         self.jobs[number] = job
         self._log(job, now, "receiving", None, None, "receiver")
         return job

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from cadnode.core.breaker import BreakerRules, LineEvent, LineState, LineStatus
 from cadnode.core.errors import IllegalMove, LeaseLost, NotFound, StaleExam
 from cadnode.core.exam import ImageState
 from cadnode.core.findings import Calcification, Finding
+from cadnode.core.identifiers import NO_IDENTIFIERS, ExamIdentifiers
 from cadnode.core.jobs import (
     Acceptance,
     Delivery,
@@ -22,12 +23,14 @@ from cadnode.core.jobs import (
     Exam,
     ExamStatus,
     NewImage,
+    Priority,
     Problem,
     StoredResult,
 )
 from cadnode.core.mammogram import ImageHeader, Intent, Laterality
 from cadnode.core.patch_map import HeatMap, PatchMap
 from cadnode.core.ports import ExamStore
+from cadnode.core.proof import CommitmentReport
 from cadnode.core.reasons import Reason
 from cadnode.core.retention import Purgeable
 from cadnode.core.retry import Decision, RetryRules, SendCause, SendOutcome, Verdict
@@ -46,7 +49,12 @@ DONE = Decision(Verdict.DONE, None, "the destination answered 0x0000")
 GONE = Decision(Verdict.GIVE_UP, "E602", "the destination answered 0xC000")
 
 
-def new_image(number: int = 1, study: str = "1.2.3", content: str = "a") -> NewImage:
+def new_image(
+    number: int = 1,
+    study: str = "1.2.3",
+    content: str = "a",
+    identifiers: ExamIdentifiers = NO_IDENTIFIERS,
+) -> NewImage:
     return NewImage(
         sop_instance_uid=f"{study}.9.{number}",
         sop_class_uid="1.2.840.10008.5.1.4.1.1.1.2",
@@ -57,6 +65,7 @@ def new_image(number: int = 1, study: str = "1.2.3", content: str = "a") -> NewI
         size=1000 + number,
         sha256=content,
         calling_ae="MODALITY",
+        identifiers=identifiers,
     )
 
 
@@ -147,12 +156,18 @@ def snapshot(store: ExamStore) -> dict[str, list[Line]]:
     assert isinstance(store, SqlExamStore)
     jobs, images, deliveries = tables.jobs.c, tables.images.c, tables.deliveries.c
     events, requests = tables.events.c, tables.commitment_requests.c
+    identifiers = tables.exam_identifiers.c
     columns = {
         "jobs": (
             *(jobs.id, jobs.study_instance_uid, jobs.revision, jobs.status, jobs.due_at),
             *(jobs.lease_owner, jobs.lease_until, jobs.tries, jobs.analyzed_at),
             *(jobs.finished_at, jobs.failed_from, jobs.error_code, jobs.error_text),
-            *(jobs.superseded_by, jobs.created_at, jobs.last_image_at, jobs.image_count),
+            *(jobs.superseded_by, jobs.created_at, jobs.last_image_at, jobs.priority),
+            jobs.image_count,
+        ),
+        "identifiers": (
+            *(identifiers.job_id, identifiers.exam_created_at, identifiers.patient_id),
+            *(identifiers.accession_number, identifiers.study_date),
         ),
         "images": (
             *(images.id, images.job_id, images.sop_instance_uid, images.state, images.tries),
@@ -166,7 +181,7 @@ def snapshot(store: ExamStore) -> dict[str, list[Line]]:
             *(deliveries.dicom_status, deliveries.error_code, deliveries.error_text),
             *(deliveries.proof, deliveries.proof_due_at, deliveries.proof_tries),
             *(deliveries.proof_asks, deliveries.proof_failures, deliveries.proved_at),
-            *(deliveries.transaction_uid, deliveries.delivered_at),
+            *(deliveries.transaction_uid, deliveries.delivered_at, deliveries.priority),
         ),
         "requests": (
             *(requests.id, requests.calling_ae, requests.transaction_uid, requests.status),
@@ -182,7 +197,9 @@ def snapshot(store: ExamStore) -> dict[str, list[Line]]:
         return {
             name: [
                 tuple(row)
-                for row in connection.execute(select(*wanted).order_by(wanted[0].table.c.id))
+                for row in connection.execute(
+                    select(*wanted).order_by(*wanted[0].table.primary_key)
+                )
             ]
             for name, wanted in columns.items()
         }
@@ -195,10 +212,18 @@ def _fake_snapshot(store: FakeExamStore) -> dict[str, list[Line]]:
                 *(j.id, j.study, j.revision, j.status, j.due_at, j.owner, j.until, j.tries),
                 *(j.analyzed_at, j.finished_at, j.failed_from),
                 *((j.problem.code, j.problem.text) if j.problem else (None, None)),
-                *(j.superseded_by, j.created_at, j.last_image_at),
+                *(j.superseded_by, j.created_at, j.last_image_at, j.priority),
                 sum(i.job is j for i in store.images.values()),
             )
             for j in store.jobs.values()
+        ],
+        "identifiers": [
+            (
+                *(j.id, j.created_at, j.identifiers.patient_id),
+                *(j.identifiers.accession_number, j.identifiers.study_date),
+            )
+            for j in store.jobs.values()
+            if j.identifiers
         ],
         "images": [
             (
@@ -214,7 +239,7 @@ def _fake_snapshot(store: FakeExamStore) -> dict[str, list[Line]]:
                 *(d.id, d.job.id, d.destination, d.status, d.due_at, d.owner, d.until),
                 *(d.tries, d.attempts, d.first_try_at, d.dicom_status, d.code, d.text),
                 *(d.proof.state, d.proof.due_at, d.proof.tries, d.proof.asks, d.proof.failures),
-                *(d.proof.proved_at, d.proof.transaction_uid, d.delivered_at),
+                *(d.proof.proved_at, d.proof.transaction_uid, d.delivered_at, d.job.priority),
             )
             for d in store.deliveries.values()
         ],
@@ -486,9 +511,7 @@ class TestImages:
 
     def test_the_patch_scores_of_an_image_come_back(self, store: ExamStore):
         store.accept(new_image(), now=T0)
-        store.record_image(
-            claim(store), 1, state=ImageState.ANALYZED, patch_map=PATCH_MAP, now=T0
-        )
+        store.record_image(claim(store), 1, state=ImageState.ANALYZED, patch_map=PATCH_MAP, now=T0)
         kept = store.patch_map(1)
         assert kept is not None
         assert np.array_equal(kept.origins, PATCH_MAP.origins)
@@ -520,9 +543,7 @@ class TestImages:
             store.accept(new_image(number), now=T0)
         exam = claim(store)
         for number in (1, 2):
-            store.record_image(
-                exam, number, state=ImageState.ANALYZED, patch_map=PATCH_MAP, now=T0
-            )
+            store.record_image(exam, number, state=ImageState.ANALYZED, patch_map=PATCH_MAP, now=T0)
         store.accept(new_image(1, content="b"), now=T0)
         assert store.patch_map(1) is None
         assert store.patch_map(2) is not None
@@ -1189,6 +1210,172 @@ class TestDroppedDestinations:
         assert statuses(store) == ["failed"]
         store.drop_destination("A", why="gone", by="anna", now=T0)
         assert statuses(store) == ["delivered"]
+
+
+KNOWN = ExamIdentifiers("P-1", "A-1", date(2026, 3, 1))
+
+
+class TestIdentifiers:
+    def test_a_later_image_adds_what_was_lacking_and_changes_nothing(self, store: ExamStore):
+        store.accept(new_image(1), now=T0)
+        assert snapshot(store)["identifiers"] == []
+        store.accept(new_image(2, identifiers=ExamIdentifiers(patient_id="P-1")), now=T0 + SECOND)
+        store.accept(
+            new_image(3, identifiers=ExamIdentifiers("P-2", "A-1", date(2026, 3, 1))),
+            now=T0 + SECOND,
+        )
+        assert snapshot(store)["identifiers"] == [(1, T0, "P-1", "A-1", date(2026, 3, 1))]
+
+    def test_the_same_image_again_adds_nothing(self, store: ExamStore):
+        store.accept(new_image(1), now=T0)
+        assert store.accept(new_image(1, identifiers=KNOWN), now=T0) is Acceptance.SAME
+        assert snapshot(store)["identifiers"] == []
+
+    def test_a_revision_knows_what_its_own_images_say(self, store: ExamStore):
+        store.accept(new_image(1, identifiers=KNOWN), now=T0)
+        report(store, "A")
+        put_right = replace(KNOWN, patient_id="P-7")
+        store.accept(new_image(1, content="b", identifiers=put_right), now=T0 + SECOND)
+        assert [line[:3] for line in snapshot(store)["identifiers"]] == [
+            (1, T0, "P-1"),
+            (2, T0 + SECOND, "P-7"),
+        ]
+
+    def test_what_is_read_again_keeps_what_it_is_found_by(self, store: ExamStore):
+        store.accept(new_image(1, identifiers=KNOWN), now=T0)
+        report(store, "A")
+        store.reanalyze(1, by="anna", now=T0 + SECOND)
+        assert snapshot(store)["identifiers"][1] == (2, T0 + SECOND, "P-1", "A-1", date(2026, 3, 1))
+
+    def test_no_event_tells_them(self, store: ExamStore):
+        store.accept(new_image(1, identifiers=KNOWN), now=T0)
+        report(store, "A")
+        assert "P-1" not in str(snapshot(store)["events"])
+
+
+class TestPriority:
+    def test_an_urgent_exam_is_read_before_all_others(self, store: ExamStore):
+        for number in (1, 2, 3):
+            store.accept(new_image(1, f"1.{number}"), now=T0 + number * SECOND)
+        exam = claim(store, now=T0 + SECOND)
+        store.move_exam(exam, ExamStatus.ANALYZED, text="Closed.", now=T0 + SECOND)
+        store.set_priority(3, Priority.URGENT, by="anna", now=T0 + 4 * SECOND)
+        assert [claim(store, now=T0 + 4 * SECOND).id for _ in range(3)] == [3, 1, 2]
+        assert kinds(store)[-1] == "priority"
+
+    def test_its_results_are_sent_before_all_others(self, store: ExamStore):
+        for number in (1, 2):
+            store.accept(new_image(1, f"1.{number}"), now=T0 + number * SECOND)
+            report(store, "A", now=T0 + number * SECOND)
+        store.set_priority(2, Priority.URGENT, by="anna", now=T0 + 3 * SECOND)
+        now = T0 + 3 * SECOND
+        claimed = store.claim_deliveries("A", "s1", now=now, lease=LEASE, limit=9)
+        assert [delivery.exam_id for delivery in claimed] == [2, 1]
+
+    def test_an_exam_that_was_urgent_before_it_was_reported_is_sent_first(self, store: ExamStore):
+        for number in (1, 2):
+            store.accept(new_image(1, f"1.{number}"), now=T0)
+        store.set_priority(2, Priority.URGENT, by="anna", now=T0)
+        report(store, "A"), report(store, "A")
+        (first,) = store.claim_deliveries("A", "s1", now=T0, lease=LEASE, limit=1)
+        assert first.exam_id == 2
+
+    def test_it_goes_on_with_the_later_revisions_of_its_study(self, store: ExamStore):
+        store.accept(new_image(1), now=T0)
+        store.set_priority(1, Priority.URGENT, by="anna", now=T0)
+        report(store, "A")
+        store.accept(new_image(2), now=T0)
+        report(store, "A")
+        store.reanalyze(2, by="anna", now=T0)
+        assert [job[-2] for job in snapshot(store)["jobs"]] == [Priority.URGENT] * 3
+
+    def test_the_same_priority_again_changes_nothing(self, store: ExamStore):
+        store.accept(new_image(1), now=T0)
+        before = snapshot(store)
+        store.set_priority(1, Priority.NORMAL, by="anna", now=T0)
+        assert snapshot(store) == before
+
+    def test_a_finished_exam_has_nothing_that_could_go_first(self, store: ExamStore):
+        store.accept(new_image(1), now=T0)
+        deliver(store)
+        with pytest.raises(IllegalMove, match="exam 1 is delivered"):
+            store.set_priority(1, Priority.URGENT, by="anna", now=T0)
+        with pytest.raises(NotFound):
+            store.set_priority(2, Priority.URGENT, by="anna", now=T0)
+
+
+CAD = {"A": ["mammography-cad-sr"]}
+
+
+class TestSendingAgain:
+    def test_what_was_delivered_is_due_again_and_nothing_is_built(self, store: ExamStore):
+        store.accept(new_image(), now=T0)
+        deliver(store)
+        assert store.resend(1, CAD, by="anna", now=T0 + SECOND) == 1
+        assert statuses(store) == [ExamStatus.REPORTED]
+        again = take(store, now=T0 + SECOND)
+        assert (again.result, again.tries) == (result(1), 1)
+        store.record_delivery(again, sent(again), DONE, now=T0 + SECOND)
+        assert statuses(store) == [ExamStatus.DELIVERED]
+        assert kinds(store)[-3:] == ["resend", "delivery-done", "delivered"]
+
+    def test_a_destination_that_never_got_it_gets_it(self, store: ExamStore):
+        store.accept(new_image(), now=T0)
+        deliver(store)
+        assert store.resend(1, {"B": ["mammography-cad-sr"]}, by="anna", now=T0 + SECOND) == 1
+        assert not store.claim_deliveries("A", "s1", now=T0 + SECOND, lease=LEASE, limit=9)
+        assert take(store, "B", now=T0 + SECOND).result == result(1)
+
+    def test_a_proof_of_the_first_time_proves_nothing_of_the_second(self, store: ExamStore):
+        store.accept(new_image(), now=T0)
+        report(store, "A")
+        delivery = take(store)
+        store.record_delivery(delivery, sent(delivery), DONE, proof_due_at=T0, now=T0)
+        proofs = store.claim_proofs("A", "p", now=T0, lease=LEASE, limit=9)
+        store.record_request(proofs, "2.25.9", report_due_at=T0 + LEASE, now=T0)
+        store.resend(1, CAD, by="anna", now=T0 + SECOND)
+        committed = CommitmentReport("2.25.9", (delivery.result.sop_instance_uid,))
+        store.record_report(committed, by="PACS", now=T0 + SECOND)
+        with pytest.raises(LeaseLost):
+            store.renew_proofs(proofs, now=T0 + SECOND, lease=LEASE)
+        assert statuses(store) == [ExamStatus.REPORTED]
+        again = take(store, now=T0 + 2 * SECOND)
+        store.record_delivery(again, sent(again), DONE, proof_due_at=T0, now=T0 + 2 * SECOND)
+        assert statuses(store) == [ExamStatus.DELIVERED]
+
+    def test_an_exam_that_waits_or_was_never_sent_is_not_sent_again(self, store: ExamStore):
+        store.accept(new_image(), now=T0)
+        with pytest.raises(IllegalMove, match="receiving"):
+            store.resend(1, CAD, by="anna", now=T0)
+        report(store, "A")
+        before = snapshot(store)
+        with pytest.raises(IllegalMove, match="reported"):
+            store.resend(1, CAD, by="anna", now=T0)
+        assert snapshot(store) == before
+
+    def test_an_exam_whose_place_a_newer_revision_took_is_not_sent_again(self, store: ExamStore):
+        store.accept(new_image(1), now=T0)
+        deliver(store)
+        store.accept(new_image(2), now=T0 + SECOND)
+        deliver(store, T0 + SECOND)
+        with pytest.raises(IllegalMove, match="exam 2 has taken the place of exam 1"):
+            store.resend(1, CAD, by="anna", now=T0 + SECOND)
+
+    def test_a_purged_exam_has_no_files_to_send(self, store: ExamStore):
+        store.accept(new_image(), now=T0)
+        deliver(store)
+        store.mark_purged(1, now=T0 + DAY)
+        with pytest.raises(IllegalMove, match="purged"):
+            store.resend(1, CAD, by="anna", now=T0 + DAY)
+
+    def test_a_destination_that_wants_none_of_its_objects_changes_nothing(self, store: ExamStore):
+        store.accept(new_image(), now=T0)
+        deliver(store)
+        before = snapshot(store)
+        for nobody in ({}, {"B": ["tid1500-sr"]}):
+            with pytest.raises(IllegalMove):
+                store.resend(1, nobody, by="anna", now=T0)
+        assert snapshot(store) == before
 
 
 class TestPersons:

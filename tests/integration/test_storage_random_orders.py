@@ -18,7 +18,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from cadnode.core.breaker import BreakerRules, LineEvent
 from cadnode.core.errors import StoreError
 from cadnode.core.exam import ImageState
-from cadnode.core.jobs import Acceptance, Delivery, Exam, ExamStatus, Problem
+from cadnode.core.identifiers import NO_IDENTIFIERS, ExamIdentifiers
+from cadnode.core.jobs import Acceptance, Delivery, Exam, ExamStatus, Priority, Problem
 from cadnode.core.ports import ExamStore
 from cadnode.core.proof import CommitmentReport, Proof, ProofDecision, ProofVerdict
 from cadnode.core.reasons import Reason
@@ -138,7 +139,8 @@ class TwoStores(RuleBasedStateMachine):
         content=st.sampled_from("aaab"),
     )
     def accept(self, study: str, number: int, content: str) -> None:
-        image = new_image(number, study, content)
+        known = ExamIdentifiers(patient_id=f"P{number % 2}") if number > 1 else NO_IDENTIFIERS
+        image = new_image(number, study, content, known)
         answer = self.both(lambda s: s.accept(image, now=self.now))
         if answer is not Acceptance.CONFLICT:
             self.acknowledged.add((study, image.sop_instance_uid))
@@ -280,10 +282,19 @@ class TwoStores(RuleBasedStateMachine):
 
     @rule(
         exam_id=st.integers(1, 4),
-        what=st.sampled_from(["retry", "retry", "reanalyze", "reanalyze", "cancel", "drop"]),
+        what=st.sampled_from(
+            "retry retry reanalyze reanalyze resend resend urgent normal cancel drop".split()
+        ),
+        to=st.sampled_from(["A", "B", "AB"]),
     )
-    def a_person_decides(self, exam_id: int, what: str) -> None:
+    def a_person_decides(self, exam_id: int, what: str, to: str) -> None:
         match what:
+            case "resend":
+                wanted = {name: ["mammography-cad-sr"] for name in to}
+                self.both(lambda s: s.resend(exam_id, wanted, by="anna", now=self.now))
+            case "urgent" | "normal":
+                priority = Priority[what.upper()]
+                self.both(lambda s: s.set_priority(exam_id, priority, by="anna", now=self.now))
             case "retry":
                 self.both(lambda s: s.retry(exam_id, by="anna", now=self.now))
             case "reanalyze":
