@@ -116,6 +116,7 @@ def train(
             cases,
             options,
             code_version=__version__,
+            today=utc_now().date(),
             progress=lambda done, total, loss: bar.update(
                 task, completed=done, total=total, description=f"loss {loss:.3f}"
             ),
@@ -134,6 +135,10 @@ def evaluate(
         bool, typer.Option(help="Measure single patches too, cut as training does.")
     ] = True,
     rounds: Annotated[int, typer.Option(min=1, help="Of the bootstrap.")] = 1000,
+    title: Annotated[str, typer.Option(help="Of the report; else the folders' names.")] = "",
+    into_bundle: Annotated[
+        bool, typer.Option("--into-bundle", help="The bundle keeps the curves under the title.")
+    ] = False,
     config: ConfigOption = None,
 ) -> None:
     """Measure the model in force on annotated images: patch figures, FROC, one HTML report."""
@@ -147,13 +152,21 @@ def evaluate(
             lambda: iter(cases),
             app.classifier(),
             commands.EvaluateOptions(
-                out=out, title=", ".join(s.name for s in sources), patches=patches, rounds=rounds
+                out=out,
+                title=title or ", ".join(s.name for s in sources),
+                patches=patches,
+                rounds=rounds,
+                into=commands.IntoBundle(app.bundle().folder, utc_now().date())
+                if into_bundle
+                else None,
             ),
             progress=lambda done: bar.update(task, completed=done),
         )
     for line in cases.passed_over:
         problem(line)
     typer.echo(f"{len(result.images)} images; report {result.report}")
+    if into_bundle and result.reference is None:
+        problem("too few normal images for a reference: see cadnode model reference")
 
 
 @model.command("list")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,8 +43,9 @@ def write_bundle(
     weights: Mapping[str, NDArray[np.float32]],
     golden: tuple[NDArray[np.float32], NDArray[np.float32]],
     card: str,
+    more: Mapping[str, bytes] | None = None,
 ) -> None:
-    """Write the bundle into `folder` (made, must be empty or not there).
+    """Write the bundle into `folder` (made, must be empty or not there), with `more` files by name.
 
     `golden` is (patches of whole grey levels, their probabilities by these very weights as
     `stored` gives them back). The manifest is written last.
@@ -62,7 +64,37 @@ def write_bundle(
         probability=probability.astype(np.float32),
     )
     (folder / "MODEL_CARD.md").write_text(card, "utf-8")
+    for name, content in (more or {}).items():
+        (folder / name).write_bytes(content)
     _write_manifest(folder, facts, names)
+
+
+def add_to_bundle(
+    folder: Path,
+    files: Mapping[str, bytes],
+    tables: Mapping[str, Mapping[str, TomlValue]],
+) -> None:
+    """Add files and manifest tables that describe a bundle; what is in it already stays as it is.
+
+    Raises ConfigError when one of them is there already, or the folder cannot be written.
+    """
+    path = folder / "manifest.toml"
+    try:
+        manifest = tomllib.loads(path.read_text("utf-8"))
+        known = {*manifest["files"], *manifest, *(p.name for p in folder.iterdir())}
+        twice = known & {*files, *tables}
+        if twice:
+            raise ConfigError(f"{folder} has {', '.join(sorted(twice))} already")
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+        hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+        named = manifest.pop("files")
+        text = to_toml({**manifest, **tables, "files": {**named, **hashes}})
+        aside = folder / "manifest.toml.part"
+        aside.write_text(text, "utf-8")
+        aside.replace(path)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def stored(weights: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[Any]]:

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cadnode.core.annotations import Case
+from cadnode.core.drift import ScoreReference
 from cadnode.core.errors import ConfigError
 from cadnode.core.ports import Classifier
 from cadnode.training import plots
-from cadnode.training.bundle_writer import BundleFacts, stored, write_bundle
+from cadnode.training.bundle_curves import (
+    curves_file,
+    evaluation_curves,
+    reference_of_normals,
+    training_curves,
+)
+from cadnode.training.bundle_writer import BundleFacts, add_to_bundle, stored, write_bundle
 from cadnode.training.card import Section, write_card
 from cadnode.training.cut import fill_from_cases
 from cadnode.training.detection import DetectionCase, detect
@@ -55,6 +63,17 @@ class Evaluated:
     patches: PatchResults | None
     detection: DetectionResults
     images: tuple[DetectionCase, ...]
+    reference: ScoreReference | None = None
+    """For drift, as it was put into the bundle."""
+
+
+@dataclass(frozen=True, slots=True)
+class IntoBundle:
+    """A bundle that is to keep what an evaluation of it found: the curves, named by the title, and
+    a reference for drift when there are enough normal images."""
+
+    folder: Path
+    today: date
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +87,7 @@ class EvaluateOptions:
     rounds: int = 1000
     """Of the bootstrap."""
     cut: CutOptions = field(default_factory=CutOptions)
+    into: IntoBundle | None = None
 
 
 def train(
@@ -76,6 +96,7 @@ def train(
     *,
     capacity: int = 200_000,
     code_version: str = "",
+    today: date,
     progress: StepProgress = lambda done, total, loss: None,
 ) -> Trained:
     """Cut the cases, train, measure on the held-out patients, write the bundle.
@@ -106,12 +127,14 @@ def train(
     folder = options.models / options.bundle.name / options.bundle.version
     warnings = (PATCH_SPLIT_WARNING,) if options.fit.split == "patch" else ()
     card = _card(options, patches, warnings)
+    curves = training_curves(result.history, patches, today)
     write_bundle(
         folder,
         facts,
         result.weights,
         (golden.astype(np.float32), _probability(logits(model, golden)).astype(np.float32)),
         card,
+        dict([curves_file("training", curves)]),
     )
     report = write_report(
         options.run / "report",
@@ -168,7 +191,16 @@ def evaluate(
         detection=detection,
         plots=pictures,
     )
-    return Evaluated(report, patches, detection, tuple(images))
+    reference = None
+    if options.into is not None:
+        curves = evaluation_curves(options.title, patches, detection, images, options.into.today)
+        reference = reference_of_normals(spec, images, options.title, options.into.today)
+        add_to_bundle(
+            options.into.folder,
+            dict([curves_file(options.title, curves)]),
+            {} if reference is None else {"reference": reference.as_table()},
+        )
+    return Evaluated(report, patches, detection, tuple(images), reference)
 
 
 def _probability(logit: NDArray[np.float32]) -> NDArray[np.float64]:

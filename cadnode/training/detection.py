@@ -30,6 +30,8 @@ class DetectionCase:
     truth: tuple[Annotation, ...]
     groups: tuple[tuple[str, str], ...]
     patches: int
+    top_score: float
+    """The highest probability of its patches."""
 
 
 class _Lax:
@@ -75,6 +77,7 @@ def detect(
                 case.annotations,
                 case.groups,
                 reading.patches,
+                float(reading.patch_map.probability.max()),
             )
         )
         progress(number + 1)

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cadnode.core.annotations import Annotation, Case
+from cadnode.core.curves import curves_from
 from cadnode.core.errors import ConfigError
 from cadnode.inference.bundle import load_bundle, verify_golden
 from cadnode.inference.runtime import load_classifier
 from cadnode.training.clusters import ClusterRules, draw_cluster
-from cadnode.training.commands import EvaluateOptions, evaluate, train
+from cadnode.training.commands import EvaluateOptions, IntoBundle, evaluate, train
 from cadnode.training.image_files import as_mammogram
 from cadnode.training.options import BundleOptions, CutOptions, FitOptions, TrainOptions
 from cadnode.training.particles import Morphology, draw
 from cadnode.training.simulator import synthetic_background
 
 PITCH = 0.2
+TODAY = date(2026, 3, 2)
 
 
 def made_up_cases() -> list[Case]:
@@ -67,9 +71,9 @@ def test_a_killed_training_goes_on_and_leaves_a_bundle_the_node_can_use(tmp_path
             raise Killed
 
     with pytest.raises(Killed):
-        train(made_up_cases(), wanted, progress=kill_in_the_second_epoch)
+        train(made_up_cases(), wanted, today=TODAY, progress=kill_in_the_second_epoch)
     steps: list[int] = []
-    trained = train([], wanted, progress=lambda done, total, loss: steps.append(done))
+    trained = train([], wanted, today=TODAY, progress=lambda done, total, loss: steps.append(done))
     assert steps == [3, 4], "the finished first epoch is not repeated"
     history = (wanted.run / "history.csv").read_text("utf-8").splitlines()
     assert len(history) == 3
@@ -78,15 +82,33 @@ def test_a_killed_training_goes_on_and_leaves_a_bundle_the_node_can_use(tmp_path
     assert bundle.spec.patch_size == 64
     classifier = load_classifier(bundle)
     assert verify_golden(bundle, classifier) < 1e-3
+    kept = curves_from(json.loads((trained.bundle / "curves-training.json").read_text("utf-8")))
+    assert [epoch.epoch for epoch in kept.history] == [1, 2]
+    assert kept.roc is not None
+    assert kept.roc.points[-1] == (1, 1)
+    assert "curves-training.json" in bundle.hashes
     assert "Results on the held-out patients" in bundle.card()
     assert "<img" in trained.report.read_text("utf-8")
 
     with pytest.raises(ConfigError, match="other options"):
-        train([], replace(wanted, fit=replace(wanted.fit, epochs=3)))
+        train([], replace(wanted, fit=replace(wanted.fit, epochs=3)), today=TODAY)
 
     evaluated = evaluate(
-        made_up_cases, classifier, EvaluateOptions(tmp_path / "evaluation", rounds=20)
+        made_up_cases,
+        classifier,
+        EvaluateOptions(
+            tmp_path / "evaluation",
+            title="Made-up Set",
+            rounds=20,
+            into=IntoBundle(trained.bundle, TODAY),
+        ),
     )
+    again = load_bundle(trained.bundle)
+    assert set(again.hashes) == {*bundle.hashes, "curves-made-up-set.json"}
+    assert evaluated.reference is None, "three patients make no reference"
+    found = curves_from(json.loads((again.folder / "curves-made-up-set.json").read_text("utf-8")))
+    assert found.froc is not None
+    assert (found.froc.images, found.froc.normal_images, found.froc.clusters) == (6, 3, 3)
     assert evaluated.detection.overall.clusters == 3
     assert evaluated.patches is not None
     assert "report.html" in {path.name for path in (tmp_path / "evaluation").iterdir()}
