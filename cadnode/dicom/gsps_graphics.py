@@ -21,8 +21,8 @@ from cadnode.dicom.sr_marks import Mark, listed_calcifications
 
 _SMALLEST_RING_MM: Final = 0.27
 """Radius of the ring around a calcification: it must not cover what it shows."""
-_TEXT_MM: Final = (14.0, 4.0)
-_GAP_MM: Final = 1.0
+_TEXT_MM: Final = (14.0, 3.0)
+_GAP_MM: Final = 0.5
 _LEAST_TEXT: Final = (24.0, 8.0)
 _ORANGE: Final = CIELabColor.from_rgb(255, 170, 40)
 
@@ -67,7 +67,7 @@ def graphic_annotations(
     scores = [_score(mark, spacing, size) for mark in marks]
     left, right = (0.45, 0.99) if note_right else (0.01, 0.55)
     justification = "RIGHT" if note_right else "LEFT"
-    noted = TextObject(note, "DISPLAY", (left, 0.93, right, 0.99), None, justification)
+    noted = TextObject(note, "DISPLAY", (left, 0.9, right, 0.99), None, justification)
     for layer, graphics, texts in (
         (OUTLINES, outlines, []),
         (CALCIFICATIONS, rings, []),
@@ -95,20 +95,21 @@ def _ring(calcification: Calcification, spacing: PixelSpacing, size: Point) -> G
 
 
 def _score(mark: Mark, spacing: PixelSpacing, size: Point) -> TextObject:
-    """Beside the outline, on the side where there is room."""
+    """Above the outline, below it where there is no room."""
     xs, ys = zip(*mark.finding.outline, strict=True)
     wide = min(max(_TEXT_MM[0] / spacing.column, _LEAST_TEXT[0]), size[0])
     high = min(max(_TEXT_MM[1] / spacing.row, _LEAST_TEXT[1]), size[1])
-    gap = _GAP_MM / spacing.column
-    fits_right = max(xs) + gap + wide <= size[0]
-    left = max(xs) + gap if fits_right else max(0.0, min(xs) - gap - wide)
-    top = min(max(0.0, (min(ys) + max(ys) - high) / 2), size[1] - high)
+    gap = _GAP_MM / spacing.row
+    # Always left-justified: some viewers take no notice of the justification.
+    left = min(min(xs), size[0] - wide)
+    above = min(ys) - gap - high
+    top = above if above >= 0 else min(max(ys) + gap, size[1] - high)
     return TextObject(
         f"{mark.tracking_identifier} {_percent(mark.finding.score)}",
         "PIXEL",
         (left, top, left + wide, top + high),
         None,
-        "LEFT" if fits_right else "RIGHT",
+        "LEFT",
         tracking_id=mark.tracking_identifier,
         tracking_uid=mark.tracking_uid,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta, timezone
 from pathlib import Path
@@ -12,12 +12,16 @@ import pytest
 from pydicom import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 
+from cadnode.captures import drawing
 from cadnode.core.errors import ResultInvalid
 from cadnode.core.exam import BuiltResult, DocumentReference, ExamReport
 from cadnode.core.ports import OutputBuilder
 from cadnode.core.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, derive_uid
 from cadnode.dicom.cad_sr import MammographyCadSr
+from cadnode.dicom.gsps import Gsps
 from cadnode.dicom.object_header import Equipment, from_bytes
+from cadnode.dicom.reader import DicomReader
+from cadnode.dicom.secondary_capture import SecondaryCapture
 from cadnode.dicom.sr_items import parsed
 from cadnode.dicom.sr_reader import read_report
 from cadnode.dicom.tid1500 import Tid1500Sr
@@ -41,29 +45,57 @@ NAMES = {
 }
 
 
-@pytest.fixture(params=[MammographyCadSr, Tid1500Sr])
-def make(request: pytest.FixtureRequest) -> Callable[[Equipment], OutputBuilder]:
+Make = Callable[[Equipment], OutputBuilder]
+
+
+def _pictures(equipment: Equipment) -> OutputBuilder:
+    return SecondaryCapture(equipment, drawing(DicomReader()))
+
+
+DOCUMENTS: Sequence[Make] = (MammographyCadSr, Tid1500Sr)
+OF_EACH_IMAGE: Sequence[Make] = (Gsps, _pictures)
+
+
+@pytest.fixture(params=[*DOCUMENTS, *OF_EACH_IMAGE])
+def make(request: pytest.FixtureRequest) -> Make:
     """The builders under contract."""
-    made: Callable[[Equipment], OutputBuilder] = request.param
+    made: Make = request.param
     return made
 
 
 @pytest.fixture
-def builder(make: Callable[[Equipment], OutputBuilder]) -> OutputBuilder:
+def builder(make: Make) -> OutputBuilder:
     return make(EQUIPMENT)
 
 
+@pytest.fixture(params=DOCUMENTS)
+def document_builder(request: pytest.FixtureRequest) -> OutputBuilder:
+    """Those that make one SR document."""
+    made: OutputBuilder = request.param(EQUIPMENT)
+    return made
+
+
+@pytest.fixture(params=OF_EACH_IMAGE)
+def image_builder(request: pytest.FixtureRequest) -> OutputBuilder:
+    """Those that make one object for each image."""
+    made: OutputBuilder = request.param(EQUIPMENT)
+    return made
+
+
+def all_built(builder: OutputBuilder, report: ExamReport) -> list[Dataset]:
+    return [from_bytes(result.content) for result in builder.objects(report)]
+
+
 def built(builder: OutputBuilder, report: ExamReport) -> tuple[BuiltResult, Dataset]:
-    result = builder.build(report)
-    assert result is not None
+    result = next(builder.objects(report))
     return result, from_bytes(result.content)
 
 
-def test_equal_reports_give_equal_bytes(
-    make: Callable[[Equipment], OutputBuilder], tmp_path: Path
-) -> None:
+def test_equal_reports_give_equal_bytes(make: Make, tmp_path: Path) -> None:
     report = report_of(tmp_path, findings=TWO_CLUSTERS)
-    assert make(Equipment()).build(report) == make(Equipment()).build(replace(report))
+    first, second = (list(make(Equipment()).objects(one)) for one in (report, replace(report)))
+    assert first == second
+    assert first
 
 
 def test_the_place_of_the_files_does_not_change_the_object(
@@ -77,7 +109,7 @@ def test_the_place_of_the_files_does_not_change_the_object(
             replace(image, path=tmp_path / "there" / image.path.name) for image in here.images
         ),
     )
-    assert builder.build(here) == builder.build(there)
+    assert list(builder.objects(here)) == list(builder.objects(there))
 
 
 @pytest.mark.parametrize(
@@ -100,25 +132,27 @@ def test_other_content_is_another_instance_in_another_series(
     assert first.series_instance_uid != second.series_instance_uid
 
 
-def test_the_two_kinds_share_no_uid(tmp_path: Path) -> None:
+def test_no_two_objects_share_a_uid(tmp_path: Path) -> None:
     report = report_of(tmp_path, findings=TWO_CLUSTERS)
-    cad, measurements = (
-        MammographyCadSr(EQUIPMENT).build(report),
-        Tid1500Sr(EQUIPMENT).build(report),
-    )
-    assert measurements is not None
-    uids = {
-        cad.sop_instance_uid,
-        cad.series_instance_uid,
-        measurements.sop_instance_uid,
-        measurements.series_instance_uid,
-    }
-    assert len(uids) == 4
+    results = [
+        result
+        for make in (*DOCUMENTS, *OF_EACH_IMAGE)
+        for result in make(EQUIPMENT).objects(report)
+    ]
+    assert len(results) == 1 + 1 + 4 + 4
+    instances = {result.sop_instance_uid for result in results}
+    of_kind: dict[str, set[str]] = {}
+    for result in results:
+        of_kind.setdefault(result.series_instance_uid, set()).add(result.kind)
+    assert len(instances) == len(results)
+    assert instances.isdisjoint(of_kind)
+    assert all(len(kinds) == 1 for kinds in of_kind.values())
+    assert len({(result.kind, result.part) for result in results}) == len(results)
 
 
 def test_the_file_says_what_the_result_says(builder: OutputBuilder, tmp_path: Path) -> None:
     result, dataset = built(builder, report_of(tmp_path, findings=TWO_CLUSTERS))
-    assert result.kind == builder.kind == read_report(dataset).kind
+    assert result.kind == builder.kind
     assert result.sop_class_uid == dataset.SOPClassUID
     assert result.sop_instance_uid == dataset.SOPInstanceUID
     assert result.series_instance_uid == dataset.SeriesInstanceUID
@@ -130,9 +164,10 @@ def test_the_file_says_what_the_result_says(builder: OutputBuilder, tmp_path: Pa
 
 
 def test_the_header_is_that_of_a_complete_unverified_document_of_a_device(
-    builder: OutputBuilder, tmp_path: Path
+    document_builder: OutputBuilder, tmp_path: Path
 ) -> None:
-    _, dataset = built(builder, report_of(tmp_path, findings=TWO_CLUSTERS))
+    result, dataset = built(document_builder, report_of(tmp_path, findings=TWO_CLUSTERS))
+    assert read_report(dataset).kind == result.kind
     assert dataset.Modality == "SR"
     assert dataset.SpecificCharacterSet == "ISO_IR 192"
     assert (dataset.CompletionFlag, dataset.VerificationFlag) == ("COMPLETE", "UNVERIFIED")
@@ -143,10 +178,17 @@ def test_the_header_is_that_of_a_complete_unverified_document_of_a_device(
     assert "PredecessorDocumentsSequence" not in dataset
     author = dataset.AuthorObserverSequence[0]
     assert (author.ObserverType, author.DeviceUID) == ("DEV", EQUIPMENT.device_uid)
-    for item in (author, dataset):
-        assert item.Manufacturer == EQUIPMENT.manufacturer
-        assert item.ManufacturerModelName == EQUIPMENT.model_name
-        assert item.StationName == EQUIPMENT.station_name
+    assert author.Manufacturer == EQUIPMENT.manufacturer
+    assert author.ManufacturerModelName == EQUIPMENT.model_name
+    assert author.StationName == EQUIPMENT.station_name
+
+
+def test_every_object_says_what_made_it(builder: OutputBuilder, tmp_path: Path) -> None:
+    _, dataset = built(builder, report_of(tmp_path, findings=TWO_CLUSTERS))
+    assert dataset.SpecificCharacterSet == "ISO_IR 192"
+    assert dataset.Manufacturer == EQUIPMENT.manufacturer
+    assert dataset.ManufacturerModelName == EQUIPMENT.model_name
+    assert dataset.StationName == EQUIPMENT.station_name
     assert dataset.DeviceSerialNumber == EQUIPMENT.device_serial_number
     assert dataset.SoftwareVersions == EQUIPMENT.software_versions[0]
 
@@ -185,29 +227,40 @@ def test_text_of_every_character_set_survives(
     views = four_views(character_set=character_set, patient_name=name)
     for view in views:
         view.StudyDescription = text
+    _, dataset = built(builder, report_of(tmp_path, findings=TWO_CLUSTERS, datasets=views))
+    assert dataset.SpecificCharacterSet == "ISO_IR 192"
+    assert str(dataset.PatientName) == name
+    assert dataset.StudyDescription == text
+
+
+@pytest.mark.parametrize("character_set", NAMES)
+def test_the_text_of_a_request_survives_in_every_character_set(
+    document_builder: OutputBuilder, tmp_path: Path, character_set: str
+) -> None:
+    name = NAMES[character_set]
+    text = max(name.split("="), key=lambda part: len(part.encode())).replace("^", " ")
+    views = four_views(character_set=character_set, patient_name=name)
+    for view in views:
         request = Dataset()
         request.RequestedProcedureDescription = text
         request.RequestedProcedureCodeSequence = [code("1", "99TEST", text)]
         request.RequestedProcedureID = "P1"
         view.RequestAttributesSequence = [request]
-    _, dataset = built(builder, report_of(tmp_path, findings=TWO_CLUSTERS, datasets=views))
-    assert dataset.SpecificCharacterSet == "ISO_IR 192"
-    assert str(dataset.PatientName) == name
-    assert dataset.StudyDescription == text
+    _, dataset = built(document_builder, report_of(tmp_path, findings=TWO_CLUSTERS, datasets=views))
     request = dataset.ReferencedRequestSequence[0]
     assert request.RequestedProcedureDescription == text
     assert request.RequestedProcedureCodeSequence[0].CodeMeaning == text
 
 
 def test_a_request_is_repeated_with_all_its_attributes(
-    builder: OutputBuilder, tmp_path: Path
+    document_builder: OutputBuilder, tmp_path: Path
 ) -> None:
     views = four_views()
     request = Dataset()
     request.RequestedProcedureID = "RP7"
     request.ScheduledProcedureStepID = "SP9"
     views[0].RequestAttributesSequence = [request]
-    _, dataset = built(builder, report_of(tmp_path, findings=TWO_CLUSTERS, datasets=views))
+    _, dataset = built(document_builder, report_of(tmp_path, findings=TWO_CLUSTERS, datasets=views))
     item = dataset.ReferencedRequestSequence[0]
     assert item.StudyInstanceUID == views[0].StudyInstanceUID
     assert item.AccessionNumber == views[0].AccessionNumber
@@ -276,10 +329,10 @@ def test_images_may_come_in_any_lossless_transfer_syntax(
 
 
 def test_every_image_is_evidence_and_nothing_else_is(
-    builder: OutputBuilder, tmp_path: Path
+    document_builder: OutputBuilder, tmp_path: Path
 ) -> None:
     report = report_of(tmp_path, findings=TWO_CLUSTERS, fail=(2,))
-    _, dataset = built(builder, report)
+    _, dataset = built(document_builder, report)
     uids = {image.sop_instance_uid for image in report.images}
     (study,) = dataset.CurrentRequestedProcedureEvidenceSequence
     listed = [
@@ -294,12 +347,13 @@ def test_every_image_is_evidence_and_nothing_else_is(
 
 
 def test_times_are_those_of_the_report_in_the_time_zone_of_the_site(
-    make: Callable[[Equipment], OutputBuilder], tmp_path: Path
+    make: Make, tmp_path: Path
 ) -> None:
     site = Equipment(time_zone=timezone(timedelta(hours=-3, minutes=-30)))
     _, dataset = built(make(site), report_of(tmp_path, findings=TWO_CLUSTERS))
     assert dataset.TimezoneOffsetFromUTC == "-0330"
-    for what in ("Content", "Series", "InstanceCreation"):
+    made = "PresentationCreation" if dataset.Modality == "PR" else "Content"
+    for what in (made, "Series", "InstanceCreation"):
         assert dataset[f"{what}Date"].value == "20240102"
         assert dataset[f"{what}Time"].value == "080015.250000"
 
@@ -312,12 +366,14 @@ def test_the_time_zone_of_the_images_goes_before_that_of_the_site(
         view.TimezoneOffsetFromUTC = "+1300"
     _, dataset = built(builder, report_of(tmp_path, findings=TWO_CLUSTERS, datasets=views))
     assert dataset.TimezoneOffsetFromUTC == "+1300"
-    assert (dataset.ContentDate, dataset.ContentTime) == ("20240103", "003015.250000")
+    assert (dataset.SeriesDate, dataset.SeriesTime) == ("20240103", "003015.250000")
 
 
-def test_a_new_revision_names_its_predecessors(builder: OutputBuilder, tmp_path: Path) -> None:
+def test_a_new_revision_names_its_predecessors(
+    document_builder: OutputBuilder, tmp_path: Path
+) -> None:
     report = report_of(tmp_path, findings=TWO_CLUSTERS)
-    first, _ = built(builder, report)
+    first, _ = built(document_builder, report)
     predecessor = DocumentReference(
         report.study_instance_uid,
         first.series_instance_uid,
@@ -326,30 +382,30 @@ def test_a_new_revision_names_its_predecessors(builder: OutputBuilder, tmp_path:
         first.kind,
     )
     revised = replace(report, revision=2, predecessors=(predecessor,))
-    second, dataset = built(builder, revised)
+    second, dataset = built(document_builder, revised)
     assert read_report(dataset).predecessor_uids == (first.sop_instance_uid,)
     assert second.sop_instance_uid != first.sop_instance_uid
     assert dataset.SeriesNumber in (9011, 9012)
 
 
 def test_the_marks_keep_their_tracking_identity_over_revisions(
-    builder: OutputBuilder, tmp_path: Path
+    document_builder: OutputBuilder, tmp_path: Path
 ) -> None:
     report = report_of(tmp_path, findings=TWO_CLUSTERS)
-    _, first = built(builder, report)
-    _, second = built(builder, replace(report, revision=2))
+    _, first = built(document_builder, report)
+    _, second = built(document_builder, replace(report, revision=2))
     tracked = [[one.tracking_uid for one in read_report(each).findings] for each in (first, second)]
     assert tracked[0] == tracked[1]
     assert len(set(tracked[0])) == len(tracked[0]) > 0
 
 
 def test_a_failed_image_that_is_no_dicom_file_does_not_break_the_report(
-    builder: OutputBuilder, tmp_path: Path
+    document_builder: OutputBuilder, tmp_path: Path
 ) -> None:
     report = report_of(tmp_path, findings=TWO_CLUSTERS, fail=(0, 2))
     report.images[0].path.write_bytes(b"no DICOM at all")
     report.images[2].path.unlink()
-    _, dataset = built(builder, report)
+    _, dataset = built(document_builder, report)
     read = read_report(dataset)
     assert [image.sop_instance_uid for image in read.images] == [
         image.sop_instance_uid for image in report.images
@@ -381,7 +437,7 @@ def test_no_readable_image_at_all_is_refused(builder: OutputBuilder, tmp_path: P
     for image in report.images:
         image.path.write_bytes(b"")
     with pytest.raises(ResultInvalid):
-        builder.build(report)
+        list(builder.objects(report))
 
 
 def test_an_analyzed_image_that_has_changed_on_disk_is_refused(
@@ -390,13 +446,13 @@ def test_an_analyzed_image_that_has_changed_on_disk_is_refused(
     report = report_of(tmp_path, findings=TWO_CLUSTERS)
     shutil.copy(report.images[0].path, report.images[1].path)
     with pytest.raises(ResultInvalid, match="another image"):
-        builder.build(report)
+        list(builder.objects(report))
 
 
 def test_an_image_of_another_study_is_refused(builder: OutputBuilder, tmp_path: Path) -> None:
     report = report_of(tmp_path, findings=TWO_CLUSTERS)
     with pytest.raises(ResultInvalid, match="study"):
-        builder.build(replace(report, study_instance_uid=derive_uid("another")))
+        list(builder.objects(replace(report, study_instance_uid=derive_uid("another"))))
 
 
 def test_an_image_that_nobody_can_name_is_refused(builder: OutputBuilder, tmp_path: Path) -> None:
@@ -404,10 +460,64 @@ def test_an_image_that_nobody_can_name_is_refused(builder: OutputBuilder, tmp_pa
     report.images[0].path.unlink()
     nameless = replace(report.images[0], sop_class_uid="", series_instance_uid="")
     with pytest.raises(ResultInvalid, match="cannot be referenced"):
-        builder.build(replace(report, images=(nameless, *report.images[1:])))
+        list(builder.objects(replace(report, images=(nameless, *report.images[1:]))))
 
 
-def test_a_finding_outside_its_image_is_refused(builder: OutputBuilder, tmp_path: Path) -> None:
+@pytest.mark.parametrize("make", [*DOCUMENTS, Gsps])
+def test_a_finding_outside_its_image_is_refused(make: Make, tmp_path: Path) -> None:
     report = report_of(tmp_path, findings=((), (finding(column=78.0),), (), ()))
     with pytest.raises(ResultInvalid, match="outside"):
-        builder.build(report)
+        list(make(EQUIPMENT).objects(report))
+
+
+def test_a_document_has_no_picture_and_no_presentation_state_as_predecessor(
+    document_builder: OutputBuilder, tmp_path: Path
+) -> None:
+    report = report_of(tmp_path, findings=TWO_CLUSTERS)
+    earlier = [
+        DocumentReference(
+            report.study_instance_uid,
+            result.series_instance_uid,
+            result.sop_class_uid,
+            result.sop_instance_uid,
+            result.kind,
+        )
+        for builder in (document_builder, *(make(EQUIPMENT) for make in OF_EACH_IMAGE))
+        for result in builder.objects(report)
+    ]
+    _, dataset = built(document_builder, replace(report, revision=2, predecessors=tuple(earlier)))
+    assert read_report(dataset).predecessor_uids == (earlier[0].sop_instance_uid,)
+
+
+def test_each_analyzed_image_has_an_object_that_refers_to_it_alone(
+    image_builder: OutputBuilder, tmp_path: Path
+) -> None:
+    report = report_of(tmp_path, findings=TWO_CLUSTERS, fail=(2,))
+    report.images[2].path.unlink()
+    referred = [
+        {
+            str(element.value)
+            for element in dataset.iterall()
+            if element.keyword == "ReferencedSOPInstanceUID"
+        }
+        for dataset in all_built(image_builder, report)
+    ]
+    assert referred == [{report.images[index].sop_instance_uid} for index in (0, 1, 3)]
+
+
+def test_an_exam_in_which_every_image_failed_has_no_object_of_an_image(
+    image_builder: OutputBuilder, tmp_path: Path
+) -> None:
+    report = report_of(tmp_path, findings=TWO_CLUSTERS, fail=(0, 1, 2, 3))
+    assert all_built(image_builder, report) == []
+
+
+def test_objects_of_images_are_numbered_as_the_images_and_by_revision(
+    image_builder: OutputBuilder, tmp_path: Path
+) -> None:
+    report = report_of(tmp_path, findings=TWO_CLUSTERS, fail=(1,))
+    first = all_built(image_builder, report)
+    second = all_built(image_builder, replace(report, revision=2))
+    assert [dataset.InstanceNumber for dataset in first] == [1, 3, 4]
+    assert all(9003 <= dataset.SeriesNumber <= 9005 for dataset in first)
+    assert [d.SeriesNumber + 10 for d in first] == [d.SeriesNumber for d in second]
