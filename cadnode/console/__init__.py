@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from cadnode import __version__
 from cadnode.app import App, Store, utc_now
+from cadnode.console.access import open_access
+from cadnode.console.health import NodeHealth
+from cadnode.console.peers import NodePeers
 from cadnode.console.today import NodeToday
 from cadnode.web.console import Console
 
@@ -14,5 +17,8 @@ def open_console(app: App, store: Store) -> Console:
         station_name=app.settings.node.station_name,
         version=__version__,
         clock=utc_now,
+        access=open_access(app, store),
         today=NodeToday(app, store),
+        peers=NodePeers(app, store),
+        health=NodeHealth(app, store),
     )

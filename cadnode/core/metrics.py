@@ -228,8 +228,7 @@ EXAMS = Gauge(
 )
 QUEUE_OLDEST = Gauge(
     "cadnode_queue_oldest_seconds",
-    "How long the oldest exam of a lane has waited: since its last image (analysis) or since it"
-    " was closed (delivery); 0 when none waits.",
+    "Since the first image of the oldest exam of a lane came; 0 when none waits.",
     ("lane",),
 )
 DESTINATION_UP = Gauge(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,3 +73,12 @@ def _lock(path: Path) -> int | None:
         os.close(handle)
         return None
     return handle
+
+
+def running(folder: Path) -> Mapping[str, bool]:
+    """For each process that has ever recorded here since the start: does one of that name run?"""
+    found: dict[str, bool] = {}
+    for path, alive in files(folder):
+        name = path.name.removesuffix(SUFFIX).rpartition(".")[0]
+        found[name] = found.get(name, False) or alive
+    return found

@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from cadnode.web.access.ports import Access
+
 if TYPE_CHECKING:
+    from cadnode.web.peers.ports import Peers
+    from cadnode.web.health.ports import Health
     from cadnode.web.today.ports import Today
 
 
@@ -19,4 +23,7 @@ class Console:
     version: str
     """Of the program."""
     clock: Callable[[], datetime]
+    access: Access
     today: Today
+    peers: Peers
+    health: Health
