@@ -13,7 +13,10 @@ from cadnode.app import App, Store
 from cadnode.config import load_settings
 from cadnode.console import open_console
 from cadnode.storage.spool import Spool
+from cadnode.web.access import csrf
 from cadnode.web.server import create_app
+
+VISIT = "a visit"
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,9 @@ def console_under_test(folder: Path, extra: str = "") -> Iterator[ConsoleUnderTe
         with TestClient(
             console, base_url="http://127.0.0.1", client=("127.0.0.1", 50000)
         ) as browser:
+            # What each page would tell it.
+            browser.cookies.set("cadnode_visit", VISIT, domain="127.0.0.1", path="/")
+            browser.headers[csrf.HEADER] = csrf.token_from(VISIT)
             yield ConsoleUnderTest(app, store, app.spool(), browser)
     finally:
         store.close()

@@ -28,6 +28,8 @@ from cadnode.core.audit import (
     StudyDeleted,
     Subject,
     TransferBegun,
+    UserLogin,
+    UserLogout,
 )
 
 SUCCESS = "0"
@@ -88,6 +90,8 @@ def audit_message(
             _audit_source(root, source)
             _study(root, event.study_instance_uid, [("", event.files)])
             _patient(root, subject.patient_id)
+        case UserLogin() | UserLogout():
+            _user(root, event, at, source)
     body: str = tostring(root, encoding="unicode")
     return f'<?xml version="1.0" encoding="UTF-8"?>{body}'.encode()
 
@@ -98,6 +102,8 @@ def outcome_of(event: AuditEvent) -> str:
         case NodeRefused():
             return SERIOUS_FAILURE
         case InstancesTransferred(failed=failed) if failed:
+            return MINOR_FAILURE
+        case UserLogin(refused=refused) if refused:
             return MINOR_FAILURE
     return SUCCESS
 
@@ -189,6 +195,16 @@ def _accessed(
     _audit_source(root, source)
     _study(root, subject.study_instance_uid, counted(event.instances))
     _patient(root, subject.patient_id)
+
+
+def _user(root: Element, event: UserLogin | UserLogout, at: datetime, source: AuditSource) -> None:
+    logout = isinstance(event, UserLogout)
+    kind = ("110123", "Logout") if logout else ("110122", "Login")
+    why = "" if isinstance(event, UserLogout) else event.refused
+    _event(root, ("110114", "User Authentication"), "E", at, outcome_of(event), kind, why)
+    _participant(root, user_id=event.user, alternative="", requestor=True, host=event.host)
+    _ourselves(root, source, requestor=False)
+    _audit_source(root, source)
 
 
 def _event(

@@ -124,6 +124,12 @@ class Settings(BaseSettings):
             raise ValueError("node.plain = false needs listen = true in [tls]")
         return self
 
+    @model_validator(mode="after")
+    def _console_has_its_certificate(self) -> Settings:
+        if self.web.tls and None in self.web_certificate:
+            raise ValueError("web.tls = true needs certificate and key in [web] or in [tls]")
+        return self
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -140,6 +146,13 @@ class Settings(BaseSettings):
     def database_url(self) -> str:
         """The job database in force."""
         return self.database.url or f"sqlite:///{self.node.data_dir / 'cadnode.db'}"
+
+    @property
+    def web_certificate(self) -> tuple[Path | None, Path | None]:
+        """The certificate of the console and its key: its own, or the node's."""
+        if self.web.certificate is not None:
+            return self.web.certificate, self.web.key
+        return self.tls.certificate, self.tls.key
 
     @property
     def exam_rules(self) -> ExamRules:
@@ -344,6 +357,11 @@ def _absolute(settings: Settings, base: Path) -> Settings:
     notify = notify.model_copy(
         update={name: (base / file).resolve() for name, file in named.items() if file}
     )
+    web = settings.web
+    kept = {name: getattr(web, name) for name in ("certificate", "key", "oidc_client_secret_file")}
+    web = web.model_copy(
+        update={name: (base / file).resolve() for name, file in kept.items() if file}
+    )
     url = settings.database.url
     if url.startswith("sqlite:///") and not url.startswith("sqlite:////"):
         url = f"sqlite:///{(base / url.removeprefix('sqlite:///')).resolve()}"
@@ -356,6 +374,7 @@ def _absolute(settings: Settings, base: Path) -> Settings:
             "tls": tls,
             "model": model,
             "database": database,
+            "web": web,
         }
     )
 

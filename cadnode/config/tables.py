@@ -9,7 +9,6 @@ import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
@@ -325,6 +324,7 @@ class WebTable(_Table):
         if self.oidc_client_secret.get_secret_value() and self.oidc_client_secret_file:
             raise ValueError("oidc_client_secret and oidc_client_secret_file: one of the two")
         return self
+
     image_memory_mb: int = Field(384, ge=16)
     metrics_from: tuple[Annotated[str, AfterValidator(_address)], ...] = ("127.0.0.1", "::1")
     public_url: Annotated[str, AfterValidator(_url)] = ""

@@ -118,6 +118,24 @@ class StudyDeleted:
     files: int
 
 
+@dataclass(frozen=True, slots=True)
+class UserLogin:
+    """Somebody has signed in to the console, or was refused (PS3.15 A.5.3.12)."""
+
+    user: str
+    host: str
+    refused: str = ""
+    """Why, when they were."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserLogout:
+    """Somebody has signed out of the console (PS3.15 A.5.3.12)."""
+
+    user: str
+    host: str
+
+
 AuditEvent = (
     ApplicationStarted
     | ApplicationStopped
@@ -127,6 +145,8 @@ AuditEvent = (
     | Queried
     | InstancesAccessed
     | StudyDeleted
+    | UserLogin
+    | UserLogout
 )
 
 

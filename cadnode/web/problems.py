@@ -11,7 +11,20 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from cadnode.core.errors import CadnodeError, ConfigError, IllegalMove, NotFound
+from cadnode.core.errors import (
+    AccountRefused,
+    CadnodeError,
+    ConfigError,
+    IllegalMove,
+    ImageFailed,
+    NotAllowed,
+    NotFound,
+    NotSignedIn,
+    ResultInvalid,
+    SignInRefused,
+    TooManyAttempts,
+)
+from cadnode.web.accounts.way_in import to_sign_in
 from cadnode.web.pages import render
 
 API = "/api/"
@@ -24,20 +37,38 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
 
 
+_STATUS: Mapping[type[CadnodeError], HTTPStatus] = {
+    NotFound: HTTPStatus.NOT_FOUND,
+    ImageFailed: HTTPStatus.UNPROCESSABLE_ENTITY,
+    ResultInvalid: HTTPStatus.UNPROCESSABLE_ENTITY,
+    IllegalMove: HTTPStatus.CONFLICT,
+    ConfigError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    NotSignedIn: HTTPStatus.UNAUTHORIZED,
+    SignInRefused: HTTPStatus.UNAUTHORIZED,
+    NotAllowed: HTTPStatus.FORBIDDEN,
+    TooManyAttempts: HTTPStatus.TOO_MANY_REQUESTS,
+    AccountRefused: HTTPStatus.CONFLICT,
+}
+
+
 def status_of(error: CadnodeError) -> int:
     """The HTTP status for one of our errors."""
-    if isinstance(error, NotFound):
-        return HTTPStatus.NOT_FOUND
-    if isinstance(error, IllegalMove):
-        return HTTPStatus.CONFLICT
-    if isinstance(error, ConfigError):
-        return HTTPStatus.UNPROCESSABLE_ENTITY
+    for kind, status in _STATUS.items():
+        if isinstance(error, kind):
+            return status
     return HTTPStatus.SERVICE_UNAVAILABLE
 
 
 def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, CadnodeError)  # noqa: S101  as registered
-    return _answer(request, status_of(error), error.code, str(error))
+    if isinstance(error, NotSignedIn) and not request.url.path.startswith(API):
+        return to_sign_in(request)
+    headers = {}
+    if isinstance(error, NotSignedIn):
+        headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, TooManyAttempts):
+        headers["Retry-After"] = str(error.wait_seconds)
+    return _answer(request, status_of(error), error.code, str(error), headers)
 
 
 def _http(request: Request, error: Exception) -> Response:
