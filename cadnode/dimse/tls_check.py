@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cadnode.core.errors import TlsUnusable
+from cadnode.core.peers import TlsFacts
 from cadnode.dimse.destination import Destination
 from cadnode.dimse.tls import TlsFiles, client_context, server_context
 
@@ -56,19 +57,35 @@ def shown_by(destination: Destination) -> datetime | None:
 
     A connection of its own, which asks for no association.
     """
+    agreed = agreed_with(destination, CONNECT_SECONDS)
+    return None if agreed is None else agreed.expires_at
+
+
+def agreed_with(destination: Destination, seconds: float) -> TlsFacts | None:
+    """What a connection to the destination agrees on; None for a plain one and without an answer.
+
+    A connection of its own, which asks for no association; each step takes `seconds` at most.
+    """
     tls = destination.tls
     if tls is None:
         return None
     address = (destination.host, destination.port)
     try:
         with (
-            socket.create_connection(address, timeout=CONNECT_SECONDS) as plain,
+            socket.create_connection(address, timeout=seconds) as plain,
             client_context(tls.files).wrap_socket(plain, server_hostname=tls.host_name) as shown,
         ):
-            certificate = shown.getpeercert()
+            certificate: Mapping[str, Any] = shown.getpeercert() or {}
+            cipher = shown.cipher()
+            names = certificate.get("subjectAltName", ())
+            return TlsFacts(
+                version=shown.version() or "",
+                cipher=cipher[0] if cipher else "",
+                names=tuple(str(name) for _kind, name in names),
+                expires_at=_not_after(certificate) if certificate else None,
+            )
     except (OSError, TlsUnusable):
         return None
-    return _not_after(certificate) if certificate else None
 
 
 def _not_after(certificate: Mapping[str, Any]) -> datetime:

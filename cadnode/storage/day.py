@@ -6,11 +6,21 @@ day or a week, those that wait, those that failed. `tests/bench` measures it wit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
+from typing import Any
 
-from sqlalchemy import Connection, Float, column, func, literal_column, select, union_all
+from sqlalchemy import (
+    Connection,
+    Float,
+    Select,
+    column,
+    func,
+    literal_column,
+    select,
+    union_all,
+)
 
 from cadnode.core.jobs import ANALYSIS_LANE, ExamStatus
 from cadnode.core.node_status import (
@@ -59,6 +69,22 @@ class DayRecords(StorePart):
                 took_today=_took(connection, hours[0]),
                 took_week=_took(connection, now - WEEK),
             )
+
+    def newest_exams(self, calling_aes: Iterable[str]) -> Mapping[str, datetime]:
+        """When the newest exam of each sender began; only those that ever sent one."""
+        found = {}
+        with self._database.read() as connection:
+            for calling_ae in calling_aes:
+                newest = [
+                    select(func.max(jobs.c.created_at).label("at")).where(
+                        jobs.c.calling_ae == calling_ae, jobs.c.status == status
+                    )
+                    for status in ExamStatus
+                ]
+                at = _of_all(connection, func.max, newest)
+                if at is not None:
+                    found[calling_ae] = at
+        return found
 
     def influx(self, *, now: datetime) -> Influx:
         """How much has been received in the last days."""
@@ -174,16 +200,21 @@ def _shown(seconds: float) -> float:
 
 
 def _oldest_kept(connection: Connection) -> datetime | None:
-    firsts = union_all(
-        *(
-            select(func.min(jobs.c.created_at).label("at")).where(jobs.c.status == status)
-            for status in ExamStatus
-            if status is not ExamStatus.PURGED
-        )
-    ).subquery()
-    at: datetime | None = connection.execute(
-        select(
-            func.min(column("at", jobs.c.created_at.type), type_=jobs.c.created_at.type)
-        ).select_from(firsts)
-    ).scalar_one()
+    firsts = [
+        select(func.min(jobs.c.created_at).label("at")).where(jobs.c.status == status)
+        for status in ExamStatus
+        if status is not ExamStatus.PURGED
+    ]
+    return _of_all(connection, func.min, firsts)
+
+
+def _of_all(
+    connection: Connection, choose: Callable[..., Any], parts: Sequence[Select[Any]]
+) -> datetime | None:
+    """The least or the greatest time of several questions, each of which looks into an index."""
+    time = jobs.c.created_at.type
+    together = select(choose(column("at", time), type_=time)).select_from(
+        union_all(*parts).subquery()
+    )
+    at: datetime | None = connection.execute(together).scalar_one()
     return at
