@@ -35,7 +35,7 @@ def pages(console: Console) -> APIRouter:
 
 def _values(status: NodeStatus) -> dict[str, Any]:
     return {
-        "status": status,
+        "node": status,
         "chart": chart(status.day.hours),
         "said": _said(status),
         "disk_outlook": disk_outlook(status.disk),
