@@ -22,6 +22,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from cadnode.core.bundle_facts import FileNow
 from cadnode.core.errors import ModelUnfit
 from cadnode.core.intensity import NORMALISATIONS
 from cadnode.core.model import ModelSpec
@@ -70,17 +71,6 @@ class Bundle:
             return (self.folder / CARD).read_text("utf-8")
         except (OSError, ValueError) as error:
             raise ModelUnfit(f"{self.folder / CARD}: {error}") from error
-
-
-@dataclass(frozen=True, slots=True)
-class FileNow:
-    """One file of a bundle as it lies there now."""
-
-    name: str
-    sha256: str
-    """That it must have."""
-    trouble: str
-    """What is wrong with it; empty when it is the file the bundle was made with."""
 
 
 def find_bundle(models: Path, name: str, version: str = "latest") -> Bundle:

@@ -72,7 +72,7 @@ def evaluation_curves(
         normal_images=sum(image.marks.normal for image in images),
         patients=overall.patients,
         clusters=overall.clusters,
-        points=thinned(points, 0.005),
+        points=thinned(points, 0.02),
         figures=tuple((rate, _measured(figure)) for rate, figure in overall.sensitivity),
     )
     return Curves(
