@@ -174,6 +174,7 @@ def work(app: App) -> None:
 def web(app: App) -> None:
     """Answer browsers and programs until SIGTERM. Raises PortTaken."""
     from cadnode.console import open_console
+    from cadnode.console.tls import web_tls
     from cadnode.web.server import create_app
     from cadnode.web.serving import WebServer, WebSettings
 
@@ -183,7 +184,10 @@ def web(app: App) -> None:
     app.open_metrics("web")
     store = app.open_store(create=True)
     table = app.settings.web
-    server = WebServer(create_app(open_console(app, store)), WebSettings(table.host, table.port))
+    server = WebServer(
+        create_app(open_console(app, store)),
+        WebSettings(table.host, table.port, web_tls(app.settings)),
+    )
     server.start()
     heart = open_heart(app, store, "web")
     # Here too: whoever is to tell that `work` is not seen must not live in it.
@@ -191,7 +195,8 @@ def web(app: App) -> None:
     for thread in telling:
         thread.start()
     app.audit.record(ApplicationStarted("web", os.getpid()))
-    log.info("the console is up", url=f"http://{table.host}:{server.port}/")
+    scheme = "https" if table.tls else "http"
+    log.info("the console is up", url=f"{scheme}://{table.host}:{server.port}/")
     stopping.wait()
     server.stop()
     heart.stop()

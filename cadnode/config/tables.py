@@ -78,13 +78,6 @@ def _fingerprint(value: str) -> str:
     return digits
 
 
-def _addresses(value: str) -> str:
-    try:
-        return str(ipaddress.ip_network(value))
-    except ValueError as error:
-        raise ValueError("this is an address or a network, as 10.0.0.1 or 10.0.0.0/24") from error
-
-
 def _is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
@@ -287,7 +280,7 @@ class WebTable(_Table):
     certificate: Path | None = None
     key: Path | None = None
     hosts: tuple[Host, ...] = ()
-    trusted_proxies: tuple[Annotated[str, AfterValidator(_addresses)], ...] = ()
+    trusted_proxies: tuple[Annotated[str, AfterValidator(_address)], ...] = ()
     allow_plain: bool = False
     session_hours: Positive = 12.0
     idle_minutes: Positive = 60.0
@@ -299,6 +292,9 @@ class WebTable(_Table):
     oidc_name_claim: str = "preferred_username"
     oidc_role_claim: str = "roles"
     oidc_roles: dict[str, Literal["viewer", "operator", "admin"]] = {}
+    image_memory_mb: Annotated[int, Field(ge=16)] = 384
+    metrics_from: tuple[Annotated[str, AfterValidator(_address)], ...] = ("127.0.0.1", "::1")
+    public_url: Annotated[str, AfterValidator(_url)] = ""
 
     @model_validator(mode="after")
     def _nobody_listens_in(self) -> WebTable:
@@ -324,10 +320,6 @@ class WebTable(_Table):
         if self.oidc_client_secret.get_secret_value() and self.oidc_client_secret_file:
             raise ValueError("oidc_client_secret and oidc_client_secret_file: one of the two")
         return self
-
-    image_memory_mb: int = Field(384, ge=16)
-    metrics_from: tuple[Annotated[str, AfterValidator(_address)], ...] = ("127.0.0.1", "::1")
-    public_url: Annotated[str, AfterValidator(_url)] = ""
 
 
 class AuditTable(_Table):

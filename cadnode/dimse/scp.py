@@ -307,9 +307,12 @@ def _application(settings: ScpSettings) -> ApplicationEntity:
 
 
 def _renewed(tls: ListenTls) -> RenewedContext:
-    required = tls.require_client_certificate
+    required, files = tls.require_client_certificate, tls.files
     return RenewedContext(
-        lambda: server_context(tls.files, require_client_certificate=required), tls.files
+        lambda: server_context(files, require_client_certificate=required),
+        files.certificate,
+        files.key,
+        files.ca,
     )
 
 

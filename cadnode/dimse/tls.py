@@ -53,15 +53,34 @@ class ClientTls:
 
 def server_context(files: TlsFiles, *, require_client_certificate: bool = True) -> ssl.SSLContext:
     """For the port we listen on. Raises TlsUnusable, which names the file and what is wrong."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = server_without_files()
     context.verify_mode = ssl.CERT_REQUIRED if require_client_certificate else ssl.CERT_OPTIONAL
-    context.num_tickets = 0
     return _prepared(context, files)
+
+
+def console_context(certificate: Path, key: Path) -> ssl.SSLContext:
+    """For browsers, which show no certificate. Raises TlsUnusable as the others do."""
+    context = server_without_files()
+    context.set_alpn_protocols(["http/1.1"])
+    _identify(context, certificate, key)
+    return context
 
 
 def client_context(files: TlsFiles) -> ssl.SSLContext:
     """For the connections we open; checks host names. Raises TlsUnusable."""
-    return _prepared(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), files)
+    return _prepared(client_without_files(), files)
+
+
+def server_without_files() -> ssl.SSLContext:
+    """What our port speaks, before it has a certificate."""
+    context = _restricted(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+    context.num_tickets = 0
+    return context
+
+
+def client_without_files() -> ssl.SSLContext:
+    """What our own connections speak, before they have a certificate."""
+    return _restricted(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
 
 
 def key_is_open(key: Path) -> bool:
@@ -96,9 +115,9 @@ class RenewedContext:
     While the new files do not serve, the old ones stay in force and the log says why.
     """
 
-    def __init__(self, build: Callable[[], ssl.SSLContext], files: TlsFiles) -> None:
+    def __init__(self, build: Callable[[], ssl.SSLContext], *files: Path) -> None:
         self._build = build
-        self._paths = (files.certificate, files.key, files.ca)
+        self._paths = files
         self._lock = threading.Lock()
         self._seen = self._state()
         self._context = build()
@@ -129,34 +148,48 @@ def _identity(path: Path) -> tuple[int, int, int] | None:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _prepared(context: ssl.SSLContext, files: TlsFiles) -> ssl.SSLContext:
+def _restricted(context: ssl.SSLContext) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(SUITES)
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET
-    for name, path in (("ca", files.ca), ("certificate", files.certificate), ("key", files.key)):
+    return context
+
+
+def _prepared(context: ssl.SSLContext, files: TlsFiles) -> ssl.SSLContext:
+    _readable(ca=files.ca, certificate=files.certificate, key=files.key)
+    try:
+        context.load_verify_locations(cafile=files.ca)
+    except ssl.SSLError as error:
+        raise TlsUnusable(f"tls.ca: {files.ca} holds no certificate in PEM") from error
+    _identify(context, files.certificate, files.key)
+    return context
+
+
+def _identify(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+    """Have `context` show our certificate."""
+    _readable(certificate=certificate, key=key)
+    if key_is_open(key):
+        raise TlsUnusable(
+            f"tls.key: {key} is open to others; chmod 0600 (0640 for a key of a group)"
+        )
+    try:
+        # A key with a pass phrase would be asked for on the terminal.
+        context.load_cert_chain(certificate, key, password=lambda: "")
+    except ssl.SSLError as error:
+        why = {
+            "KEY_VALUES_MISMATCH": f"tls.key: {key} does not belong to the certificate",
+        }.get(
+            error.reason or "",
+            f"tls.certificate, tls.key: no certificate with a key without pass phrase, in PEM,"
+            f" in {certificate} and {key}",
+        )
+        raise TlsUnusable(why) from error
+
+
+def _readable(**files: Path) -> None:
+    for name, path in files.items():
         try:
             with path.open("rb"):
                 pass
         except OSError as error:
             raise TlsUnusable(f"tls.{name}: {path} cannot be read ({error.strerror})") from error
-    if key_is_open(files.key):
-        raise TlsUnusable(
-            f"tls.key: {files.key} is open to others; chmod 0600 (0640 for a key of a group)"
-        )
-    try:
-        context.load_verify_locations(cafile=files.ca)
-    except ssl.SSLError as error:
-        raise TlsUnusable(f"tls.ca: {files.ca} holds no certificate in PEM") from error
-    try:
-        # A key with a pass phrase would be asked for on the terminal.
-        context.load_cert_chain(files.certificate, files.key, password=lambda: "")
-    except ssl.SSLError as error:
-        why = {
-            "KEY_VALUES_MISMATCH": f"tls.key: {files.key} does not belong to the certificate",
-        }.get(
-            error.reason or "",
-            f"tls.certificate, tls.key: no certificate with a key without pass phrase, in PEM,"
-            f" in {files.certificate} and {files.key}",
-        )
-        raise TlsUnusable(why) from error
-    return context

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ class WebSettings:
 
     host: str
     port: int
+    tls: ssl.SSLContext | None = None
 
 
 class WebServer:
@@ -28,6 +30,7 @@ class WebServer:
 
     def __init__(self, app: FastAPI, settings: WebSettings) -> None:
         self._settings = settings
+        tls = settings.tls
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
@@ -36,6 +39,7 @@ class WebServer:
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
+                ssl_context_factory=None if tls is None else lambda _config, _default: tls,
                 timeout_graceful_shutdown=STOP_SECONDS,
             )
         )
