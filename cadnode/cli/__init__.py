@@ -7,7 +7,20 @@ import sys
 import typer
 
 from cadnode import __version__, log
-from cadnode.cli import analyze, db, destinations, fetch, fsck, jobs, model, network, node, status
+from cadnode.cli import (
+    analyze,
+    db,
+    destinations,
+    fetch,
+    fsck,
+    health,
+    jobs,
+    model,
+    network,
+    node,
+    notify,
+    status,
+)
 from cadnode.cli.output import problem
 from cadnode.core.errors import CadnodeError, ConfigError
 from cadnode.supervisor import SETTINGS_STATUS
@@ -39,6 +52,7 @@ def _root(
 
 
 node.add_to(cli)
+health.add_to(cli)
 status.add_to(cli)
 analyze.add_to(cli)
 jobs.add_to(cli)
@@ -48,6 +62,7 @@ destinations.add_to(cli)
 network.add_to(cli)
 fetch.add_to(cli)
 model.add_to(cli)
+notify.add_to(cli)
 
 
 def main() -> None:

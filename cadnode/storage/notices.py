@@ -50,6 +50,16 @@ class ExamMove:
     last_image_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Unsent:
+    """What waits on one channel."""
+
+    channel: str
+    messages: int
+    error: str
+    """What was last wrong; empty for what has not been tried."""
+
+
 class NoticeStore(StorePart):
     """The part of the job database for notices. Every call may raise DatabaseUnavailable."""
 
@@ -184,6 +194,24 @@ class NoticeStore(StorePart):
         with self._database.read() as connection:
             rows = connection.execute(select(notices).where(lasting).order_by(notices.c.id)).all()
         return [_notice(row, About.BEGIN) for row in rows]
+
+    def unsent(self) -> Sequence[Unsent]:
+        """What is due, or will be, on each channel."""
+        waiting = (
+            select(
+                notice_messages.c.channel,
+                func.count().label("messages"),
+                func.max(notice_messages.c.error_text).label("error"),
+            )
+            .where(notice_messages.c.status == _PENDING)
+            .group_by(notice_messages.c.channel)
+            .order_by(notice_messages.c.channel)
+        )
+        with self._database.read() as connection:
+            return [
+                Unsent(row.channel, row.messages, row.error or "")
+                for row in connection.execute(waiting)
+            ]
 
     def _set(self, messages: Sequence[Outgoing], owner: str, values: dict[str, Any]) -> None:
         with self._database.write() as connection:
