@@ -38,12 +38,15 @@ from cadnode.storage.search_streams import (
 )
 from cadnode.storage.tables import exam_identifiers, jobs, overview
 
-SHORT_WALK = 5_000
-LONG_WALK = 40_000
+SHORT_WALK = 1_000
+LONG_WALK = 10_000
 """Exams that are looked at one by one for a page, at first and at most."""
 
-MOST_SORTED = 20_000
-"""Exams that are fetched to be looked at and sorted."""
+MOST_SORTED = 10_000
+"""Exams of one beginning, or of some days, that are looked at one by one before they are sorted."""
+
+EVERY = 1_000_000_000
+"""A limit that keeps the database from leaving out the order of what it limits."""
 
 _STREAMED = 500
 
@@ -160,11 +163,14 @@ def _page(connection: Connection, search: ExamSearch, direction: Direction, want
         return _sorted(connection, by_number_or_uid(search, direction), direction, wanted)
     by_time = by_status_and_sender(search, direction)
     if search.accession_number or (search.patient_id and not search.by_beginning):
-        found = _walk(connection, by_identifier(search, direction), direction, LONG_WALK, wanted)
-        if found.looked_until is None:
-            return found
-        # A Patient ID that half the exams have; what else is asked may be rarer.
-        return _further(found, _walk(connection, by_time, direction, LONG_WALK, wanted), direction)
+        # A Patient ID that half the exams have is met; then what else is asked may be rarer.
+        streams = (by_identifier(search, direction), by_time)
+        for stream in streams:
+            found = _walk(connection, stream, direction, SHORT_WALK, wanted)
+            if found.looked_until is None:
+                return found
+        one, other = (_walk(connection, s, direction, LONG_WALK, wanted) for s in streams)
+        return _further(one, other, direction)
     if search.by_beginning or search.studied_from or search.studied_to:
         found = _walk(connection, by_time, direction, SHORT_WALK, wanted)
         if found.looked_until is None:
@@ -192,7 +198,8 @@ def _walk(
 
 def _sorted(connection: Connection, stream: Stream, direction: Direction, wanted: int) -> _Found:
     """Look at every exam of a stream."""
-    rows = stream.rows if stream.fits else stream.fitting(stream.rows.subquery())
+    rows = in_order(stream.rows, direction.ascending, *stream.key).limit(EVERY)
+    rows = stream.fitting(rows.subquery())
     return _Found(_read(connection, in_order(rows, direction.ascending).limit(wanted)))
 
 

@@ -56,6 +56,9 @@ class Stream:
     """Exams as (`at`, `id`), and the conditions that have still to be looked at."""
 
     rows: Rows
+    key: Sequence[ColumnElement[Any]] = ()
+    """What its index orders the rows by, before their time; read that way round, the first rows are
+    mostly the ones that are wanted, and few have to be put before others."""
     of_jobs: Sequence[ColumnElement[bool]] = ()
     of_identifiers: Sequence[ColumnElement[bool]] = ()
 
@@ -78,12 +81,10 @@ class Stream:
         return asked
 
 
-def in_order(rows: Rows, ascending: bool) -> Rows:
-    """In order of time."""
-    at, exam_id = (rows.selected_columns[name] for name in ("at", "id"))
-    if ascending:
-        return rows.order_by(at, exam_id)
-    return rows.order_by(at.desc(), exam_id.desc())
+def in_order(rows: Rows, ascending: bool, *first: ColumnElement[Any]) -> Rows:
+    """In order of time, after what comes `first`."""
+    order = (*first, *(rows.selected_columns[name] for name in ("at", "id")))
+    return rows.order_by(*(order if ascending else (column.desc() for column in order)))
 
 
 def by_status_and_sender(search: ExamSearch, direction: Direction) -> Stream:
@@ -119,11 +120,12 @@ def by_identifier(search: ExamSearch, direction: Direction) -> Stream:
 def by_beginning_or_day(search: ExamSearch, direction: Direction) -> Stream:
     """Whose Patient ID begins so, or whose Study Date lies between two days: in no order of time
     until they are sorted."""
-    key, other = _studied(search), []
+    found, other, column = _studied(search), [], exam_identifiers.c.study_date
     if search.by_beginning:
-        key, other = [_patient(search)], key
+        found, other, column = [_patient(search)], found, exam_identifiers.c.patient_id
     return Stream(
-        _identified(search, direction, key),
+        _identified(search, direction, found),
+        key=(column,),
         of_jobs=_job_conditions(search),
         of_identifiers=other,
     )

@@ -283,7 +283,7 @@ class TwoStores(RuleBasedStateMachine):
     @rule(
         exam_id=st.integers(1, 4),
         what=st.sampled_from(
-            "retry retry reanalyze reanalyze resend resend urgent normal cancel drop".split()
+            [*"rrnnssuu", "cancel", "drop"]
         ),
         to=st.sampled_from(["A", "B", "AB"]),
     )
