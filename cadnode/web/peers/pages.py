@@ -17,6 +17,9 @@ from cadnode.web.console import Console
 from cadnode.web.pages import render
 
 
+TWO_YEARS = 730
+
+
 def pages(console: Console) -> APIRouter:
     """`/settings`, and `/settings/echo/<kind>/<name>`, which asks one peer."""
     router = APIRouter()
@@ -68,5 +71,7 @@ def expiry(certificate: CertificateStatus, days: int) -> tuple[str, str]:
     """(the class of its badge, how long it holds in words)."""
     if days < 0:
         return "bad", "expired"
+    if days > TWO_YEARS:
+        return "good", f"{days // 365} years left"
     tone = "bad" if days < URGENT_DAYS else "warn" if days < NOTE_DAYS else "good"
     return tone, "1 day left" if days == 1 else f"{days} days left"

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 from cadnode.core.node_status import Hour
 
-WIDTH, HEIGHT = 600, 132
+WIDTH, HEIGHT = 600, 220
 """Units of the picture."""
-BASE, TOP = 112.0, 16.0
+BASE, TOP = 194.0, 22.0
 """The line that the bars stand on, and the highest bar's top."""
 HOURS = 24
-LABEL_EVERY = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +25,6 @@ class Bar:
     y: float
     width: float
     height: float
-    labelled: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +36,6 @@ class Chart:
     base: float
     bars: tuple[Bar, ...]
     most: int
-    top: float
 
 
 def chart(hours: Sequence[Hour]) -> Chart:
@@ -56,7 +53,6 @@ def chart(hours: Sequence[Hour]) -> Chart:
                 y=round(BASE - height, 2),
                 width=round(slot * 0.76, 2),
                 height=round(height, 2),
-                labelled=place % LABEL_EVERY == 0,
             )
         )
-    return Chart(WIDTH, HEIGHT, BASE, tuple(bars), most, TOP)
+    return Chart(WIDTH, HEIGHT, BASE, tuple(bars), most)
