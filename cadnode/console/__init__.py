@@ -8,6 +8,7 @@ from cadnode.console.access import open_access
 from cadnode.console.health import NodeHealth
 from cadnode.console.peers import NodePeers
 from cadnode.console.today import NodeToday
+from cadnode.console.viewer import NodeViewer
 from cadnode.web.console import Console
 
 
@@ -21,4 +22,5 @@ def open_console(app: App, store: Store) -> Console:
         today=NodeToday(app, store),
         peers=NodePeers(app, store),
         health=NodeHealth(app, store),
+        viewer=NodeViewer(app, store),
     )

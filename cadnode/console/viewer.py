@@ -30,7 +30,7 @@ from cadnode.dicom.sr_outline import outline
 from cadnode.inference.bundle import find_bundle
 from cadnode.pictures import draw_marks
 from cadnode.pictures.kept import PyramidCache
-from cadnode.pictures.pyramid import OVERLAP, TILE_SIZE, Pyramid
+from cadnode.pictures.pyramid import OVERLAP, TILE_SIZE, Pyramid, deepest_level
 from cadnode.storage.viewing import StudyRecords
 from cadnode.web.viewer.ports import (
     Download,
@@ -85,6 +85,10 @@ class NodeViewer:
         """See Viewer.detail."""
         return self._records.exam_detail(exam_id)
 
+    def image(self, exam_id: int, image_id: int) -> ViewedImage:
+        """See Viewer.image."""
+        return self._viewed(self._study.image(exam_id, image_id))
+
     def note_access(self, exam_id: int, user: str, host: str) -> None:
         """See Viewer.note_access."""
         now, key = utc_now(), (exam_id, user, host)
@@ -110,7 +114,7 @@ class NodeViewer:
     def tile_source(self, exam_id: int, image_id: int) -> TileSource:
         """See Viewer.tile_source."""
         pyramid = self._pyramid(self._study.image(exam_id, image_id))
-        return TileSource(pyramid.width, pyramid.height, TILE_SIZE, OVERLAP, pyramid.max_level)
+        return _tile_source(pyramid.width, pyramid.height)
 
     def tile(
         self, exam_id: int, image_id: int, level: int, column: int, row: int, extension: str
@@ -128,7 +132,7 @@ class NodeViewer:
 
     def picture(self, exam_id: int, image_id: int) -> Download:
         """See Viewer.picture."""
-        return self._picture(exam_id, self._viewed(self._study.image(exam_id, image_id)))
+        return self._picture(exam_id, self.image(exam_id, image_id))
 
     # ---- results -----------------------------------------------------------------------------
 
@@ -189,8 +193,7 @@ class NodeViewer:
         return ViewedImage(
             record=record,
             view_name=f"{laterality or '?'}{view or '?'}",
-            rows=header.rows if header else image.rows,
-            columns=header.columns if header else image.columns,
+            tiles=None if no_picture or header is None else _tiles(header),
             spacing=header.spacing if header else None,
             mirrored=header is not None and _is_mirrored(laterality, header),
             no_picture=no_picture,
@@ -208,7 +211,7 @@ class NodeViewer:
             header = self._reader.header(self._data_dir / record.image.path)
         except ImageFailed as failure:
             return None, failure.reason.text
-        if not header.has_pixel_data:
+        if not header.has_pixel_data or not header.rows or not header.columns:
             return header, Reason.NO_PIXEL_DATA.text
         if header.frames != 1:
             return header, f"it has {header.frames} frames, and only single ones are shown here"
@@ -273,6 +276,16 @@ class NodeViewer:
             else:
                 self._points[model] = OperatingPoints(spec.thresholds, spec.recommended)
         return self._points[model]
+
+
+def _tiles(header: ImageHeader) -> TileSource | None:
+    if not header.columns or not header.rows:
+        return None
+    return _tile_source(header.columns, header.rows)
+
+
+def _tile_source(width: int, height: int) -> TileSource:
+    return TileSource(width, height, TILE_SIZE, OVERLAP, deepest_level(width, height))
 
 
 def _is_mirrored(laterality: Laterality | None, header: ImageHeader) -> bool:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cadnode.web.peers.ports import Peers
     from cadnode.web.health.ports import Health
     from cadnode.web.today.ports import Today
+    from cadnode.web.viewer.ports import Viewer
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,3 +28,4 @@ class Console:
     today: Today
     peers: Peers
     health: Health
+    viewer: Viewer

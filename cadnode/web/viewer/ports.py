@@ -23,14 +23,25 @@ class OperatingPoints:
 
 
 @dataclass(frozen=True, slots=True)
+class TileSource:
+    """A picture as Deep Zoom tiles: the deepest level is the image pixel for pixel."""
+
+    width: int
+    height: int
+    tile_size: int
+    overlap: int
+    max_level: int
+
+
+@dataclass(frozen=True, slots=True)
 class ViewedImage:
     """One image of an exam, with what its file says beside what the database knows."""
 
     record: StudyImage
     view_name: str
     """`RCC`, `LMLO`, ...; `?` for what nobody knows."""
-    rows: int | None
-    columns: int | None
+    tiles: TileSource | None
+    """None when there is no picture."""
     spacing: PixelSpacing | None
     mirrored: bool
     """True when the chest wall lies on the other side than where the view is hung."""
@@ -57,17 +68,6 @@ class ViewedExam:
 
 
 @dataclass(frozen=True, slots=True)
-class TileSource:
-    """A picture as Deep Zoom tiles: the deepest level is the image pixel for pixel."""
-
-    width: int
-    height: int
-    tile_size: int
-    overlap: int
-    max_level: int
-
-
-@dataclass(frozen=True, slots=True)
 class Download:
     """One file to take away; its name names no patient."""
 
@@ -85,6 +85,10 @@ class Viewer(Protocol):
 
     def detail(self, exam_id: int) -> ExamDetail:
         """Where it stands, quickly: no file is opened."""
+        ...
+
+    def image(self, exam_id: int, image_id: int) -> ViewedImage:
+        """One of its images."""
         ...
 
     def note_access(self, exam_id: int, user: str, host: str) -> None:
