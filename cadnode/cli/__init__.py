@@ -20,6 +20,7 @@ from cadnode.cli import (
     node,
     notify,
     status,
+    users,
 )
 from cadnode.cli.output import problem
 from cadnode.core.errors import CadnodeError, ConfigError
@@ -53,6 +54,7 @@ def _root(
 
 node.add_to(cli)
 health.add_to(cli)
+users.add_to(cli)
 status.add_to(cli)
 analyze.add_to(cli)
 jobs.add_to(cli)
