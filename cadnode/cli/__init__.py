@@ -9,6 +9,7 @@ import typer
 from cadnode import __version__, log
 from cadnode.cli import (
     analyze,
+    conformance,
     db,
     destinations,
     fetch,
@@ -62,6 +63,7 @@ fsck.add_to(cli)
 db.add_to(cli)
 destinations.add_to(cli)
 network.add_to(cli)
+conformance.add_to(cli)
 fetch.add_to(cli)
 model.add_to(cli)
 notify.add_to(cli)
