@@ -125,6 +125,8 @@ def _drawn(
         return list(
             graphic_annotations(image, marks, _spacing(source), note, note_right=source.side == "L")
         )
+    except KeyError as error:
+        raise ResultInvalid(f"SOP class {source.sop_class_uid} is not known") from error
     except ValueError as error:
         raise ResultInvalid(
             f"a mark reaches outside image {source.image.sop_instance_uid}, or is no outline"
