@@ -25,7 +25,7 @@ class Durations:
     exams: int
     """Delivered in the time asked about; the others count nothing."""
     p50_seconds: float | None
-    """Half of them took no longer; None without an exam."""
+    """Half of the newest 10,000 of them took no longer; None without an exam."""
     p95_seconds: float | None
 
 

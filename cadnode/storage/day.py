@@ -42,6 +42,9 @@ WEEK = timedelta(days=7)
 NEWEST_IMAGES = 5_000
 """The rate of what comes is that of these at most."""
 
+NEWEST_EXAMS = 10_000
+"""The times of these at most are put in order; more would say nothing more."""
+
 LEAST_SPAN = timedelta(days=1)
 """A shorter time says nothing about a day, unless it brought that many images."""
 
@@ -173,10 +176,13 @@ def _took(connection: Connection, since: datetime) -> Durations:
     seconds = literal_column(
         seconds_between(connection.dialect.name, "last_image_at", "delivered_at"), Float
     )
+    counted = (jobs.c.delivered_at >= since, jobs.c.image_count > 0)
     took = (
         select(seconds.label("seconds"))
         .select_from(jobs)
-        .where(jobs.c.delivered_at >= since, jobs.c.image_count > 0)
+        .where(*counted)
+        .order_by(jobs.c.delivered_at.desc())
+        .limit(NEWEST_EXAMS)
         .subquery()
     )
     ranked = select(
@@ -191,7 +197,8 @@ def _took(connection: Connection, since: datetime) -> Durations:
     ).all()
     if not rows:
         return Durations(0, None, None)
-    return Durations(rows[0].exams, _shown(rows[0].seconds), _shown(rows[-1].seconds))
+    exams = connection.execute(select(func.count()).select_from(jobs).where(*counted)).scalar_one()
+    return Durations(exams, _shown(rows[0].seconds), _shown(rows[-1].seconds))
 
 
 def _shown(seconds: float) -> float:

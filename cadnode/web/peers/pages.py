@@ -16,7 +16,6 @@ from cadnode.web.access import Role, User, operator, viewer
 from cadnode.web.console import Console
 from cadnode.web.pages import render
 
-
 TWO_YEARS = 730
 
 
