@@ -41,7 +41,7 @@ class MailServerUnderTest:
     async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:
         if self.answers:
             return self.answers.pop(0)
-        self.mails.append(message_from_bytes(envelope.content, policy=policy.default))  # type: ignore[arg-type]
+        self.mails.append(message_from_bytes(envelope.content, policy=policy.default))
         self.to.append(list(envelope.rcpt_tos))
         return "250 OK"
 
