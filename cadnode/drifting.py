@@ -15,6 +15,7 @@ from cadnode.app import App, Store
 from cadnode.core.drift import (
     LEAST_REFERENCE,
     MOST_WEEKS,
+    PLAIN_EDGES,
     DriftVerdict,
     ScoreReference,
     WeekCounts,
@@ -31,8 +32,6 @@ from cadnode.storage.scores import ScoreRecords
 
 VERDICT_WEEKS = 2 * MOST_WEEKS
 """What a verdict may rest on: the newest weeks with enough exams, and those before them."""
-PLAIN_EDGES = tuple(step / 20 for step in range(1, 20))
-"""Bins of the scores while there is no reference."""
 _TABLE = "reference"
 
 

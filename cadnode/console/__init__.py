@@ -5,7 +5,9 @@ from __future__ import annotations
 from cadnode import __version__
 from cadnode.app import App, Store, utc_now
 from cadnode.console.access import open_access
+from cadnode.console.exams import NodeExams
 from cadnode.console.health import NodeHealth
+from cadnode.console.model import NodeModel
 from cadnode.console.peers import NodePeers
 from cadnode.console.today import NodeToday
 from cadnode.console.viewer import NodeViewer
@@ -21,6 +23,8 @@ def open_console(app: App, store: Store) -> Console:
         access=open_access(app, store),
         today=NodeToday(app, store),
         peers=NodePeers(app, store),
+        exams=NodeExams(app, store),
         health=NodeHealth(app, store),
         viewer=NodeViewer(app, store),
+        model=NodeModel(app, store),
     )

@@ -33,6 +33,8 @@ from cadnode.core.two_samples import chance_of, joined_bins, stability_index
 
 BINS = 20
 """Of the scores; each holds the same share of the reference."""
+PLAIN_EDGES = tuple(step / BINS for step in range(1, BINS))
+"""Bins of the scores while there is no reference: of equal width."""
 MOST_MARKS = 5
 """Exams with this many marks or more are counted together."""
 LEAST_EXAMS = 50
@@ -154,6 +156,11 @@ class DriftVerdict:
     """Every week looked at, the oldest first; weeks without exams too."""
     by_week: tuple[SpanDrift, ...]
     """Each of `weeks` alone."""
+
+    @property
+    def score_edges(self) -> tuple[float, ...]:
+        """Of the bins that the scores of `weeks` are counted in."""
+        return PLAIN_EDGES if self.reference is None else self.reference.score_edges
 
     @property
     def moved(self) -> bool:

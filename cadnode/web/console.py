@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 from cadnode.web.access.ports import Access
 
 if TYPE_CHECKING:
-    from cadnode.web.peers.ports import Peers
+    from cadnode.web.exams.ports import Exams
     from cadnode.web.health.ports import Health
+    from cadnode.web.model.ports import ModelDesk
+    from cadnode.web.peers.ports import Peers
     from cadnode.web.today.ports import Today
     from cadnode.web.viewer.ports import Viewer
 
@@ -29,3 +31,5 @@ class Console:
     peers: Peers
     health: Health
     viewer: Viewer
+    model: ModelDesk
+    exams: Exams
