@@ -14,6 +14,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cadnode import __version__
+from cadnode.captures import MOST_ROWS
 from cadnode.config import Settings
 from cadnode.conformance import annexes, negotiation, parameters, security, statuses
 from cadnode.conformance.names import hexadecimal, name_of
@@ -81,6 +82,7 @@ def _values(settings: Settings, objects: Objects) -> dict[str, Any]:
         "usual_pdu": USUAL_PDU,
         "retrieve_pdu": LONGEST_PDU,
         "most_items": MOST_ITEMS,
+        "most_rows": MOST_ROWS,
         "most_proofs": PROOFS_AT_ONCE,
         "most_pulled": MOST_STUDIES,
         "most_answers": MOST_ANSWERS,

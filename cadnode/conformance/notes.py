@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from cadnode.captures import MOST_ROWS
 from cadnode.conformance.objects import AttributeRow, ContentRow
 from cadnode.dicom.sr_marks import LISTED_CALCIFICATIONS
 
 _COMPLETE: Final = "when the exam was complete"
 _OF_IMAGE: Final = "of the image"
+_DISPLAY: Final = "as the node displays the image"
 
 ATTRIBUTES: Final[Mapping[str, str]] = {
-    "BoundingBoxAnnotationUnits": "`PIXEL` beside a mark, `DISPLAY` for the summary",
+    "BoundingBoxAnnotationUnits": "`PIXEL` beside a mark, `DISPLAY` for the note",
     "BoundingBoxBottomRightHandCorner": "beside its mark, or at the foot of the image",
     "BoundingBoxTextHorizontalJustification": "away from the chest wall",
     "BoundingBoxTopLeftHandCorner": "beside its mark, or at the foot of the image",
@@ -21,10 +23,13 @@ ATTRIBUTES: Final[Mapping[str, str]] = {
     "ContentTime": _COMPLETE,
     "CurrentRequestedProcedureEvidenceSequence": "every image of the report, once",
     "DateOfSecondaryCapture": _COMPLETE,
+    "Columns": "as its rows are to those of the image",
     "DerivationDescription": "view, and the model whose marks are drawn",
     "DeviceUID": "derived from `[node] ae_title` and `[node] station_name`",
+    "DisplayedAreaBottomRightHandCorner": "the whole image",
+    "DisplayedAreaTopLeftHandCorner": "the whole image",
     "GraphicData": "closed outlines and circles, in the pixel grid of the image as received",
-    "GraphicLayer": "one layer for outlines, one for single calcifications",
+    "GraphicLayer": "one each for outlines, calcifications, scores and the note",
     "GraphicLayerDescription": "what the layer holds",
     "GraphicLayerOrder": "from 1",
     "GraphicObjectSequence": "when there are marks to draw in the layer",
@@ -32,7 +37,12 @@ ATTRIBUTES: Final[Mapping[str, str]] = {
     "InstanceCreationDate": _COMPLETE,
     "InstanceCreationTime": _COMPLETE,
     "Laterality": "of the images it shows",
+    "LUTData": _DISPLAY,
+    "LUTDescriptor": _DISPLAY,
+    "LossyImageCompression": "when the image says so of itself",
+    "ModalityLUTSequence": "when the image has one",
     "NumberOfGraphicPoints": "of Graphic Data",
+    "PixelData": "the picture",
     "PredecessorDocumentsSequence": "when an earlier revision was sent",
     "PredecessorDocumentsSequence>ReferencedSeriesSequence>ReferencedSOPSequence"
     ">ReferencedSOPClassUID": "of the earlier document",
@@ -42,12 +52,19 @@ ATTRIBUTES: Final[Mapping[str, str]] = {
     " document",
     "PresentationCreationDate": _COMPLETE,
     "PresentationCreationTime": _COMPLETE,
+    "PresentationLUTShape": _DISPLAY,
+    "PresentationPixelAspectRatio": "when the image has no spacing",
+    "PresentationPixelSpacing": "of the image's plane",
     "ReferencedRequestSequence": "when the image has a Request Attributes Sequence",
     "ReferencedSOPClassUID": _OF_IMAGE,
     "ReferencedSOPInstanceUID": _OF_IMAGE,
+    "RescaleIntercept": "when the image rescales its values",
+    "RescaleSlope": "when the image rescales its values",
+    "RescaleType": "when the image rescales its values",
+    "Rows": f"those of the image, at most {MOST_ROWS}",
     "SOPInstanceUID": "derived, see 9.1.1.1",
     "SeriesDate": _COMPLETE,
-    "SeriesDescription": "of the kind",
+    "SeriesDescription": "of the kind, and the side where a series has one",
     "SeriesInstanceUID": "derived, see 9.1.1.1",
     "SeriesNumber": "that of the kind, and 10 more with every revision",
     "SeriesTime": _COMPLETE,
@@ -57,7 +74,11 @@ ATTRIBUTES: Final[Mapping[str, str]] = {
     "TimezoneOffsetFromUTC": "of the image, else of the node",
     "TrackingID": "of a mark, as in the SR",
     "TrackingUID": "of a mark, as in the SR",
-    "UnformattedTextValue": "name and score of a mark, or the summary",
+    "VOILUTFunction": "`LINEAR_EXACT`, when the image says so",
+    "VOILUTSequence": "when the image has one, or a sigmoid window",
+    "UnformattedTextValue": "name and score of a mark, or the note: how many marks, of which model",
+    "WindowCenter": _DISPLAY,
+    "WindowWidth": _DISPLAY,
 }
 """Where a value comes from, or when an attribute is there; by keyword or path of keywords."""
 

@@ -191,16 +191,22 @@ def _rows(
     for one in built:
         _look(one.dataset, (), one, seen, items)
     rows = [
-        AttributeRow(
-            path,
-            found.vr,
-            _presence(found, items[path[:-1]]),
-            "" if found.vr == "SQ" else _source(path, found, items[()], sources),
-            tuple(sorted({value for _, _, value in found.values})),
-        )
+        _row(path, found, items[path[:-1]], items[()], sources)
         for path, found in sorted(seen.items(), key=lambda row: _order(row[0]))
     ]
     return _whole(rows, frozenset().union(*sources))
+
+
+def _row(
+    path: KeywordPath,
+    found: _Seen,
+    parents: int,
+    objects: int,
+    sources: Sequence[Mapping[str, frozenset[str]]],
+) -> AttributeRow:
+    source = "" if found.vr == "SQ" else _source(path, found, objects, sources)
+    values = {value for _, _, value in found.values} if source == "FIXED" else set()
+    return AttributeRow(path, found.vr, _presence(found, parents), source, tuple(sorted(values)))
 
 
 def _whole(rows: Sequence[AttributeRow], known: frozenset[str]) -> list[AttributeRow]:

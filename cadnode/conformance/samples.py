@@ -23,6 +23,7 @@ from pydicom.sr.coding import Code
 from pydicom.uid import ExplicitVRLittleEndian
 
 from cadnode.app import MANUFACTURER, RESULT_CLASSES
+from cadnode.captures import MOST_ROWS
 from cadnode.core.eligibility import MAMMOGRAPHY_CLASSES
 from cadnode.core.exam import Algorithm, AnalyzedImage, DocumentReference, ExamReport
 from cadnode.core.findings import Calcification, Finding
@@ -37,12 +38,17 @@ FOR_PRESENTATION, FOR_PROCESSING = sorted(MAMMOGRAPHY_CLASSES)
 
 SCREENING = (("R", "CC"), ("L", "CC"), ("R", "MLO"), ("L", "MLO"))
 
-_GRIDS = {
+_Grid = tuple[int, int, float, int, list[str]]
+
+_GRIDS: Mapping[str, _Grid] = {
     "A": (96, 80, 0.07, 12, ["P", "L"]),
     "B": (88, 72, 0.1, 14, ["A", "R"]),
     "C": (104, 96, 0.05, 10, ["A", "FR"]),
 }
 """Rows, columns, spacing in mm, bits and Patient Orientation of a variant."""
+
+_TALL = 10
+"""The number of the image with more rows than a picture of it."""
 
 _COPYABLE = frozenset({"Patient", "Study", "Series"})
 """Information entities of which an object may repeat attributes of its images."""
@@ -223,7 +229,8 @@ def _mammogram(
     told: bool,
     modifiers: bool,
 ) -> Dataset:
-    sop_class = FOR_PRESENTATION if number % 2 else FOR_PROCESSING
+    presentation = number != 2 if modifiers else number % 2 == 1
+    sop_class = FOR_PRESENTATION if presentation else FOR_PROCESSING
     image = copy.deepcopy(_told(variant, sop_class)) if told else _required(variant)
     image.SpecificCharacterSet = "ISO_IR 192"
     image.SOPClassUID = sop_class
@@ -234,7 +241,7 @@ def _mammogram(
     image.Modality = "MG"
     image.ImageType = ["ORIGINAL", "PRIMARY"]
     image.InstanceNumber = number
-    image.PresentationIntentType = "FOR " + ("PRESENTATION" if number % 2 else "PROCESSING")
+    image.PresentationIntentType = "FOR " + ("PRESENTATION" if presentation else "PROCESSING")
     image.BodyPartExamined = "BREAST"
     if side is not None:
         image.ImageLaterality = side
@@ -248,14 +255,19 @@ def _mammogram(
         image.ContentDate, image.ContentTime = "20260102", "101112"
         image.PatientOrientation = _GRIDS[variant][4]
         image.PositionerPrimaryAngle, image.PositionerSecondaryAngle = 45.0, 0.0
-    _add_pixels(image, variant, told=told)
+    grid = _GRIDS[variant]
+    if modifiers and number == _TALL:
+        grid = (2 * MOST_ROWS, *grid[1:])
+    _add_pixels(image, grid, told=told)
+    if modifiers:
+        _shade(image, number)
     image.file_meta = FileMetaDataset()
     image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     return image
 
 
-def _add_pixels(image: Dataset, variant: str, *, told: bool) -> None:
-    height, width, spacing, bits, _ = _GRIDS[variant]
+def _add_pixels(image: Dataset, grid: _Grid, *, told: bool) -> None:
+    height, width, spacing, bits, _ = grid
     rows, columns = np.mgrid[0:height, 0:width]
     breast = (rows - height / 2) ** 2 + columns**2 < (0.45 * height) ** 2
     image.ImagerPixelSpacing = [spacing, spacing]
@@ -265,11 +277,48 @@ def _add_pixels(image: Dataset, variant: str, *, told: bool) -> None:
     image.Rows, image.Columns = height, width
     image.BitsAllocated, image.BitsStored, image.HighBit = 16, bits, bits - 1
     image.PixelRepresentation = 0
-    image.WindowCenter, image.WindowWidth = 1 << (bits - 1), 1 << bits
+    image.WindowCenter, image.WindowWidth = (1 << (bits - 1)) - 100, (1 << bits) - 300
     image.PresentationLUTShape = "IDENTITY"
     image.PixelIntensityRelationship, image.PixelIntensityRelationshipSign = "LOG", -1
     image.RescaleIntercept, image.RescaleSlope, image.RescaleType = 0, 1, "US"
     image.PixelData = np.where(breast, 700 + rows, 10).astype("<u2").tobytes()
+
+
+def _shade(image: Dataset, number: int) -> None:
+    """Each of the ways in which an image says how its values are to be seen."""
+    match number:
+        case 3:
+            image.VOILUTFunction = "LINEAR_EXACT"
+        case 4:
+            image.VOILUTSequence = DicomSequence([_lut()])
+            del image.WindowCenter, image.WindowWidth
+        case 5:
+            lut = _lut()
+            lut.ModalityLUTType = "US"
+            image.ModalityLUTSequence = DicomSequence([lut])
+            del image.RescaleIntercept, image.RescaleSlope, image.RescaleType
+        case 6:
+            image.PhotometricInterpretation = "MONOCHROME1"
+            del image.PresentationLUTShape
+        case 7:
+            image.RescaleIntercept, image.RescaleSlope = 5, 2
+        case 8:
+            image.LossyImageCompression = "01"
+            image.LossyImageCompressionRatio = 8.0
+            image.LossyImageCompressionMethod = "ISO_10918_1"
+        case 9:
+            image.VOILUTFunction = "SIGMOID"
+        case 2 | 11:
+            del image.WindowCenter, image.WindowWidth
+
+
+def _lut() -> Dataset:
+    item = Dataset()
+    item.LUTDescriptor = [512, 0, 16]
+    item["LUTDescriptor"].VR = "US"
+    item.LUTData = (np.arange(512) * 128).astype("<u2").tobytes()
+    item["LUTData"].VR = "OW"
+    return item
 
 
 def _required(variant: str) -> Dataset:
