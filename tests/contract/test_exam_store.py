@@ -636,6 +636,27 @@ class TestDelivering:
         assert {(d.exam_id, d.tries, d.first_try_at) for d in (*to_a, *to_b)} == {(exam.id, 1, T0)}
         assert not store.claim_deliveries("C", "s1", now=T0, lease=LEASE, limit=9)
 
+    def test_a_kind_of_several_objects_is_delivered_when_the_last_of_them_is(
+        self, store: ExamStore
+    ):
+        store.accept(new_image(), now=T0)
+        exam = close(store)
+        views = [
+            replace(
+                result(exam.id, "gsps"),
+                sop_instance_uid=f"2.25.{view}",
+                path=f"results/2.25.{view}",
+            )
+            for view in (1, 2, 3, 4)
+        ]
+        store.record_results(exam, views, {"A": ["gsps"]}, now=T0)
+        due = store.claim_deliveries("A", "s1", now=T0, lease=LEASE, limit=9)
+        assert [delivery.result for delivery in due] == views
+        for delivery in due:
+            assert statuses(store) == ["reported"]
+            store.record_delivery(delivery, sent(delivery), DONE, now=T0)
+        assert statuses(store) == ["delivered"]
+
     def test_with_nothing_to_deliver_the_exam_is_delivered_at_once(self, store: ExamStore):
         store.accept(new_image(), now=T0)
         report(store)
