@@ -21,7 +21,13 @@ from cadnode.config.tables import NotifyTable
 from cadnode.core.breaker import LineStatus
 from cadnode.core.errors import CadnodeError, NoticeNotSent
 from cadnode.core.jobs import ExamStatus
-from cadnode.core.metrics import CERTIFICATE_EXPIRY, EXAM_MOVES, NOTIFICATIONS, RESULT_DELAY
+from cadnode.core.metrics import (
+    CERTIFICATE_EXPIRY,
+    EXAM_MOVES,
+    NOTIFICATIONS,
+    RESULT_DELAY,
+    begin,
+)
 from cadnode.core.notices import (
     Channel,
     Condition,
@@ -123,6 +129,8 @@ class WatchLane:
         self._rules = app.settings.notice_rules
         self._clock = clock
         self._started = clock()
+        for status in ExamStatus:
+            begin(app.metrics, EXAM_MOVES, str(status))
         self._looks: dict[str, datetime] = {}
         self._ends: Mapping[str, datetime | None] = {}
 
@@ -213,6 +221,8 @@ class TellLane:
         self._clock = clock
         self._lease = lease
         self._jitter = jitter
+        for result in ("sent", "retry", "failed"):
+            begin(app.metrics, NOTIFICATIONS, channel.name, result)
 
     def run_once(self) -> bool:
         """Send what is due."""

@@ -9,7 +9,7 @@ import structlog
 
 from cadnode.core.errors import LeaseLost, NotFound
 from cadnode.core.jobs import Delivery
-from cadnode.core.metrics import DELIVERIES, LEASES_LOST, Metrics, NoMetrics
+from cadnode.core.metrics import DELIVERIES, LEASES_LOST, Metrics, NoMetrics, begin
 from cadnode.core.ports import ExamStore, OutgoingObject, PeerCheck, ResultFiles, Sender
 from cadnode.core.retry import RetryRules, SendCause, SendOutcome, Verdict, decide
 
@@ -41,6 +41,10 @@ class Outgoing:
         self._clock = clock
         self._jitter = jitter
         self._metrics = metrics or NoMetrics()
+        begin(self._metrics, LEASES_LOST, "delivery")
+        for destination in senders:
+            for result in _RESULTS.values():
+                begin(self._metrics, DELIVERIES, destination, result)
 
     def deliver(self, destination: str, deliveries: Sequence[Delivery]) -> Sequence[SendOutcome]:
         """Send the claimed objects over one association, write down each outcome, return them."""

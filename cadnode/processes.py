@@ -19,7 +19,7 @@ from cadnode.app import App, Store, lease_owner, once, utc_now
 from cadnode.clock_watch import ClockLane, horizons
 from cadnode.core.audit import ApplicationStarted, ApplicationStopped, StudyDeleted
 from cadnode.core.errors import CadnodeError, NothingToPurge, SpoolFull
-from cadnode.core.metrics import PROCESS_RESTARTS
+from cadnode.core.metrics import PROCESS_RESTARTS, begin
 from cadnode.core.ports import Classifier
 from cadnode.core.retention import RECEIVED_AT_ONCE
 from cadnode.heartbeat import Vitals, open_heart
@@ -216,6 +216,8 @@ def serve(app: App, config: Path | None) -> None:
     app.open_metrics("serve")
     arguments = ["--config", str(config)] if config else []
     names = ("receive", "work", "web") if app.settings.web.enabled else ("receive", "work")
+    for name in names:
+        begin(app.metrics, PROCESS_RESTARTS, name)
     supervisor = Supervisor(
         {name: [sys.executable, "-m", "cadnode", name, *arguments] for name in names},
         died=lambda name: app.metrics.add(PROCESS_RESTARTS, name),

@@ -27,7 +27,7 @@ from cadnode.core.errors import (
     unexpected,
 )
 from cadnode.core.jobs import Delivery, Exam, ExamStatus, Problem
-from cadnode.core.metrics import LEASES_LOST, Metrics, NoMetrics
+from cadnode.core.metrics import LEASES_LOST, Metrics, NoMetrics, begin
 from cadnode.core.ports import ExamStore
 from cadnode.core.retry import RetryRules, SendOutcome, backoff
 from cadnode.pipeline import Pipeline
@@ -76,6 +76,7 @@ class AnalysisLane:
         metrics: Metrics | None = None,
     ) -> None:
         self._metrics = metrics or NoMetrics()
+        begin(self._metrics, LEASES_LOST, self.name)
         self._store = store
         self._pipeline = pipeline
         self._owner = owner
@@ -105,7 +106,7 @@ class AnalysisLane:
             self._hand_back(exam, self._clock(), None)
         except LeaseLost:
             log.warning("lease lost", exam=exam.id)
-            self._metrics.add(LEASES_LOST, "analysis")
+            self._metrics.add(LEASES_LOST, self.name)
         except StaleExam:
             self._hand_back(exam, self._clock(), None)
         except (ModelUnfit, SpoolFull, ImageUnreachable) as error:

@@ -76,6 +76,11 @@ class Metrics(Protocol):
         ...
 
 
+def begin(metrics: Metrics, counter: Counter, *labels: str) -> None:
+    """Show a counter as zero before it first grows: the first time is a growth, too."""
+    metrics.add(counter, *labels, by=0.0)
+
+
 class NoMetrics:
     """The port of a node, or a command, that nobody watches."""
 

@@ -19,6 +19,7 @@ from cadnode.core.metrics import (
     RECEIVE_DURATION,
     RECEIVED_BYTES,
     Metrics,
+    begin,
 )
 from cadnode.dimse.admission import (
     CALLED_AE_UNKNOWN,
@@ -33,6 +34,7 @@ _REASONS = {
     CALLING_AE_UNKNOWN: "calling AE title",
     LOCAL_LIMIT_EXCEEDED: "limit",
 }
+_NO_REASON, _TLS = "no reason given", "TLS"
 
 
 class AssociationMeter:
@@ -44,6 +46,8 @@ class AssociationMeter:
         self._sender_of = sender_of
         self._lock = threading.Lock()
         self._open: set[int] = set()
+        for reason in (*_REASONS.values(), _NO_REASON, _TLS):
+            begin(metrics, ASSOCIATIONS_REFUSED, reason)
 
     def contexts(self) -> Sequence[PresentationContext]:
         """None: it only counts."""
@@ -55,11 +59,11 @@ class AssociationMeter:
 
     def refused(self, refusal: Refusal) -> None:
         """Count one that was not let in."""
-        self._metrics.add(ASSOCIATIONS_REFUSED, _REASONS.get(refusal.code, "no reason given"))
+        self._metrics.add(ASSOCIATIONS_REFUSED, _REASONS.get(refusal.code, _NO_REASON))
 
     def no_tls(self) -> None:
         """Count a TLS handshake that failed."""
-        self._metrics.add(ASSOCIATIONS_REFUSED, "TLS")
+        self._metrics.add(ASSOCIATIONS_REFUSED, _TLS)
 
     def counted(
         self, receive: Callable[[IncomingObject], Acceptance]
