@@ -2,6 +2,7 @@
 # make test     every test
 # make fuzz     mutated input for every parser: SECONDS=60 shared by all of them
 # make faults   faults on a real node, an hour: N=1000 SEED=1, or one ROUND=17 of a seed again
+# make container  the image's steps in a bare Debian, then node and archive as compose.yaml runs them
 # make check    format, lint, types, import rules
 # make audit    every pinned package asked about at the vulnerability service
 # make licences docs/licences.md written anew
@@ -17,7 +18,7 @@ BIN := .venv/bin
 READY := .venv/.ready-$(EXTRA)
 TOOLS := .venv-tools/.ready
 
-.PHONY: demo test fuzz faults check format lock clean audit licences sbom
+.PHONY: demo test fuzz faults container check format lock clean audit licences sbom
 
 demo: $(READY)
 	$(BIN)/python -m cadnode.demo --out demo-out
@@ -32,6 +33,10 @@ fuzz: $(READY)
 faults: $(READY)
 	$(BIN)/python -m tests.faults -n $(N) --seed $(SEED) \
 	  $(if $(ROUND),--round $(ROUND),--docs docs/reliability.md) $(ARGS)
+
+# Takes minutes, root and debootstrap.
+container: $(READY)
+	$(BIN)/python -m pytest -m container tests/container $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff format --check .
@@ -77,7 +82,11 @@ lock: $(READY)
 	  $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-header --extra $$extra --extra train --extra demo --extra dev pyproject.toml \
 	    -o constraints/$$extra.txt $(LOCK) || exit 1; done
-	echo uv | $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
+	for extra in cpu gpu; do \
+	  $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --no-header --extra $$extra --extra train -c constraints/$$extra.txt pyproject.toml \
+	    -o constraints/run-$$extra.txt $(LOCK) || exit 1; done
+	printf 'uv\nhatchling\n' | $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header - -o constraints/installer.txt $(LOCK)
 	printf 'pip-audit\ncyclonedx-bom[json-validation]\n' | $(BIN)/uv pip compile -q --universal \
 	  --python-version 3.11 --generate-hashes --no-emit-index-url --no-header - \
