@@ -12,7 +12,7 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +34,7 @@ from cadnode.storage.exam_store import SqlExamStore
 from cadnode.storage.identifiers import forget_identifiers
 from cadnode.storage.line_records import LineRecords
 from cadnode.storage.reading import ExamRecords
+from cadnode.storage.search import SearchRecords
 from cadnode.storage.spool import Spool
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ class Store:
     database: Database
     lines: LineRecords
     """Where results go, and what waits there."""
+    search: SearchRecords
 
     def close(self) -> None:
         """Close every connection."""
@@ -224,7 +226,13 @@ class App:
         database.check()
         if create and not self.settings.node.keep_identifiers:
             forget_identifiers(database)
-        return Store(SqlExamStore(database), ExamRecords(database), database, LineRecords(database))
+        return Store(
+            SqlExamStore(database),
+            ExamRecords(database),
+            database,
+            LineRecords(database),
+            SearchRecords(database),
+        )
 
     def spool(self, *, make: bool = True) -> Spool:
         """The files of the node; the folders are made when missing, unless `make` is False."""
@@ -344,6 +352,21 @@ class App:
         party = Party(destination.ae_title, destination.host)
         audited = AuditedSender(sender, self.audit, own=self.party, destination=party)
         return MeteredSender(audited, destination.name, self.metrics)
+
+    def wanted_objects(self, destination: str | None = None) -> Mapping[str, Sequence[str]]:
+        """The kinds of result objects that an enabled destination wants, or each of them, by name.
+
+        Raises ConfigError when there is none of that name, or none at all.
+        """
+        wanted = {
+            d.name: d.objects
+            for d in self.settings.destinations
+            if d.enabled and destination in (None, d.name)
+        }
+        if not wanted:
+            names = ", ".join(d.name for d in self.settings.destinations if d.enabled)
+            raise ConfigError(f"destinations: enabled are {names or 'none'}")
+        return wanted
 
     def holdings(self) -> dict[str, Callable[[str], frozenset[str]]]:
         """For each enabled destination: which objects of a study it says it holds (C-FIND)."""

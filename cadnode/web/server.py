@@ -8,7 +8,7 @@ from typing import Protocol
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from cadnode.web import accounts, health, model, peers, problems, today, viewer
+from cadnode.web import accounts, exams, health, model, peers, problems, today, viewer
 from cadnode.web.access import csrf
 from cadnode.web.access.guard import Guard
 from cadnode.web.console import Console
@@ -27,7 +27,7 @@ class Feature(Protocol):
         ...
 
 
-FEATURES: Sequence[Feature] = (accounts, today, health, peers, viewer, model)
+FEATURES: Sequence[Feature] = (accounts, today, health, peers, exams, viewer, model)
 """The packages of the features, in the order their routes are looked through."""
 
 
