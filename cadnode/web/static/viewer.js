@@ -8,9 +8,16 @@
   const exam = JSON.parse(source.textContent);
   const SVG = "http://www.w3.org/2000/svg";
   // A calcification is drawn once it is so many screen pixels across: before, it would be a speck.
-  const VISIBLE_PX = 4;
+  const VISIBLE_PX = 3;
+  const RING_PX = 5;
   const WINDOWS = { file: [1, 1], wide: [0.65, 1], narrow: [1.8, 0.8] };
   const views = [];
+
+  // OpenSeadragon adds a style of its own unless it finds an element of that name, which no page of
+  // ours may; the rule stands in the stylesheet. This one is a style by its name only.
+  const marker = document.createElementNS("urn:cadnode", "style");
+  marker.setAttribute("data-openseadragon-mobile-css", "true");
+  document.head.append(marker);
 
   const element = (name, attributes, parent) => {
     const made = document.createElementNS(SVG, name);
@@ -110,10 +117,32 @@
     title.textContent = `Mark ${value.number}: score ${value.score.toFixed(3)}, operating point ${value.point}`;
     element("polygon", { points: value.outline.map((p) => p.join(",")).join(" ") }, group);
     const spots = element("g", { class: "spots" }, group);
-    for (const [x, y, radius] of value.spots) element("circle", { cx: x, cy: y, r: radius * 1.6 }, spots);
+    for (const [x, y] of value.spots) element("circle", { cx: x, cy: y }, spots);
     const label = element("text", {}, group);
     label.textContent = String(value.number);
-    return { value, group, spots, label, right: Math.max(...value.outline.map((p) => p[0])), top: Math.min(...value.outline.map((p) => p[1])) };
+    const columns = value.outline.map((point) => point[0]);
+    const top = Math.min(...value.outline.map((point) => point[1]));
+    return { value, group, spots, label, left: Math.min(...columns), right: Math.max(...columns), top };
+  }
+
+  // Rings around the calcifications, never so small that they would cover them.
+  function placeSpots(mark, scale) {
+    const biggest = Math.max(0, ...mark.value.spots.map((spot) => spot[2] * 2));
+    const visible = checked("spots") && biggest * scale >= VISIBLE_PX;
+    mark.spots.style.display = visible ? "" : "none";
+    if (!visible) return;
+    [...mark.spots.children].forEach((circle, index) =>
+      circle.setAttribute("r", Math.max(mark.value.spots[index][2] * 1.6, RING_PX / scale)));
+  }
+
+  // Text is not mirrored, stays as large as it is on the screen, and stays on the film.
+  function placeLabel(mark, scale, turned, width) {
+    const room = 24 / scale;
+    const beside = mark.right + room < width ? mark.right + room / 4 : mark.left - room;
+    const x = turned ? beside + room / 2 : beside;
+    const mirror = turned ? -1 : 1;
+    mark.label.setAttribute("transform",
+      `translate(${x} ${mark.top}) scale(${mirror / scale} ${1 / scale})`);
   }
 
   // Where the received pixel (x, y) lies in the view: received pixels are the layer's own units.
@@ -130,14 +159,12 @@
     const shift = turned ? width - zero.x : zero.x;
     view.layer.setAttribute("transform",
       `translate(${shift} ${zero.y}) scale(${turned ? -scale : scale} ${scale})`);
+    if (view.scale === scale && view.turned === turned) return;
+    view.scale = scale;
+    view.turned = turned;
     for (const mark of view.marks) {
-      const biggest = Math.max(0, ...mark.value.spots.map((spot) => spot[2] * 3.2));
-      const visible = checked("spots") && biggest * scale >= VISIBLE_PX;
-      mark.spots.style.display = visible ? "" : "none";
-      // Text is not to be mirrored, and stays as large as it is on the screen.
-      const mirror = turned ? -1 : 1;
-      mark.label.setAttribute("transform",
-        `translate(${mark.right + 6 / scale} ${mark.top}) scale(${mirror / scale} ${1 / scale})`);
+      placeSpots(mark, scale);
+      placeLabel(mark, scale, turned, view.data.tiles.width);
     }
     view.figure.dataset.scale = scale.toFixed(4);
   }
@@ -146,6 +173,7 @@
     const turned = view.data.mirrored && checked("hung");
     view.viewer.viewport.setFlip(turned);
     view.figure.querySelector("[data-turned]")?.toggleAttribute("hidden", !turned);
+    if (view.home) goHome(view, true);
     place(view);
   }
 
@@ -193,11 +221,19 @@
     }
     view.heat.style.display = "none";
     view.marks = data.marks.map((mark) => drawMark(view, mark));
-    viewer.addHandler("open", () => { setFlip(view); showWindow(); place(view); });
+    viewer.addHandler("open", () => { setFlip(view); goHome(view, true); showWindow(); });
+    viewer.addHandler("resize", () => { if (view.home && isVisible(view)) requestAnimationFrame(() => goHome(view, true)); });
     for (const event of ["update-viewport", "resize", "flip"]) viewer.addHandler(event, () => place(view));
+    // The wheel moves the page until a film was clicked, then it zooms.
+    viewer.addHandler("canvas-scroll", (event) => {
+      const meant = event.originalEvent.ctrlKey || film.contains(document.activeElement);
+      if (meant) return;
+      event.preventDefaultAction = true;
+      event.preventDefault = false;
+    });
     viewer.addHandler("tile-load-failed", () => saysWhy(view));
     viewer.addHandler("tile-drawn", () => { figure.dataset.drawn = "yes"; });
-    for (const event of ["zoom", "pan"]) viewer.addHandler(event, () => follow(view));
+    for (const event of ["zoom", "pan"]) viewer.addHandler(event, () => { view.home = leading && view.home; follow(view); });
     views.push(view);
     return view;
   }
@@ -207,9 +243,11 @@
   // The chest wall of a right breast is on the right side of its film as it was hung.
   const wallIsRight = (view) => (view.data.side === "R") !== (view.data.mirrored && !checked("hung"));
 
+  const isVisible = (view) => view.film.clientWidth > 0 && view.viewer.world.getItemCount() > 0;
+
   let leading = false;
   function follow(view) {
-    if (!checked("together") || leading || !view.viewer.world.getItemCount()) return;
+    if (!checked("together") || leading || !isVisible(view)) return;
     leading = true;
     const viewport = view.viewer.viewport;
     const center = viewport.getCenter();
@@ -217,7 +255,7 @@
     const fromWall = onScreen(view, center.x);
     const ratio = viewport.getZoom() / viewport.getHomeZoom();
     for (const other of views) {
-      if (other === view || !other.viewer.world.getItemCount()) continue;
+      if (other === view || !isVisible(other)) continue;
       const its = other.viewer.viewport;
       const height = center.y / (view.data.tiles.height / view.data.tiles.width);
       const point = new OpenSeadragon.Point(
@@ -232,11 +270,31 @@
   const onScreen = (view, x) => (receivedRight(view) ? 1 - x : x);
   const offScreen = (view, share) => (receivedRight(view) ? 1 - share : share);
 
-  function fit(which) {
+  // The whole film, its chest wall at the side where the other breast hangs.
+  function goHome(view, immediately) {
+    const viewport = view.viewer.viewport;
+    const bounds = viewport.getHomeBounds();
+    const hung = !view.figure.classList.contains("alone");
+    if (hung && bounds.width > 1) bounds.x = receivedRight(view) ? 1 - bounds.width : 0;
+    const before = leading;
     leading = true;
-    for (const view of which) view.viewer.viewport.goHome();
-    leading = false;
+    view.home = true;
+    viewport.fitBounds(bounds, immediately);
+    leading = before;
+    place(view);
   }
+
+  // The middle of what is seen of the film, not of the black beside it.
+  function middle(view) {
+    const bounds = view.viewer.viewport.getBounds();
+    const height = view.data.tiles.height / view.data.tiles.width;
+    const between = (low, high, most) => (Math.max(low, 0) + Math.min(high, most)) / 2;
+    return new OpenSeadragon.Point(
+      between(bounds.x, bounds.x + bounds.width, 1),
+      between(bounds.y, bounds.y + bounds.height, height));
+  }
+
+  const fit = (which) => which.forEach((view) => goHome(view, false));
 
   function alone(view, button) {
     const on = !view.figure.classList.contains("alone");
@@ -247,7 +305,10 @@
     view.figure.classList.toggle("alone", on);
     view.figure.parentElement.classList.toggle("one-alone", on);
     button.setAttribute("aria-pressed", String(on));
-    requestAnimationFrame(() => views.forEach((one) => { one.viewer.forceResize?.(); place(one); }));
+    requestAnimationFrame(() => views.filter(isVisible).forEach((one) => {
+      one.viewer.forceResize();
+      place(one);
+    }));
   }
 
   function showMark(view, number) {
@@ -263,6 +324,7 @@
     const rectangle = view.viewer.viewport.imageToViewportRectangle(
       mark.value.center[0] - size / 2, mark.value.center[1] - size / 2, size, size);
     leading = true;
+    view.home = false;
     view.viewer.viewport.fitBounds(rectangle);
     leading = false;
     view.figure.scrollIntoView({ block: "center" });
@@ -286,7 +348,7 @@
     if (["preset", "contrast", "level", "invert"].includes(name)) showWindow();
     if (["marks", "point"].includes(name)) showMarks();
     if (name === "heat") showHeat();
-    if (name === "spots") views.forEach(place);
+    if (name === "spots") views.forEach((view) => { view.scale = null; place(view); });
     if (name === "hung") views.forEach(setFlip);
   });
   tools.addEventListener("reset", () => {
@@ -307,8 +369,8 @@
     const what = button.dataset.do;
     if (what === "fit") fit(views);
     if (!view) return;
-    if (what === "in") view.viewer.viewport.zoomBy(1.6);
-    if (what === "out") view.viewer.viewport.zoomBy(1 / 1.6);
+    if (what === "in") view.viewer.viewport.zoomBy(1.6, middle(view));
+    if (what === "out") view.viewer.viewport.zoomBy(1 / 1.6, middle(view));
     if (what === "fit-one") fit([view]);
     if (what === "large") alone(view, button);
     if (what === "show") showMark(view, Number(button.dataset.number));

@@ -17,12 +17,12 @@ from cadnode.core.records import DeliveryRecord, ExamDetail, ResultRecord
 from cadnode.core.words import size
 from cadnode.web.access import User, viewer
 from cadnode.web.console import Console
-from cadnode.web.pages import render
+from cadnode.web.pages import local_time, render
 from cadnode.web.viewer.api import PRIVATE, Number
 from cadnode.web.viewer.hanging import hang
 from cadnode.web.viewer.heat import heat_picture
 from cadnode.web.viewer.ports import OperatingPoints, ViewedExam, ViewedImage
-from cadnode.web.viewer.timeline import happenings, stages
+from cadnode.web.viewer.timeline import happenings, stages, who
 
 REFRESH_SECONDS = 5
 
@@ -137,6 +137,7 @@ def _status_values(detail: ExamDetail, names: Mapping[str, str]) -> dict[str, An
         "detail": detail,
         "exam": exam,
         "tone": STATUS_TONES.get(exam.status, "quiet"),
+        "waits": waits(detail),
         "stages": stages(detail),
         "happenings": happenings(detail.events, names),
         "deliveries": [
@@ -147,6 +148,21 @@ def _status_values(detail: ExamDetail, names: Mapping[str, str]) -> dict[str, An
         "refresh_seconds": REFRESH_SECONDS,
         "pictures_version": _pictures_version(detail),
     }
+
+
+def waits(detail: ExamDetail) -> str:
+    """What has to happen next, as a sentence, its times in the local zone."""
+    text = detail.exam.waits_for
+    if text.startswith("being worked on") and detail.lease_owner and detail.lease_until:
+        until = local_time(detail.lease_until)
+        return f"Being worked on by {who(detail.lease_owner)}, lease until {until}"
+    if text.startswith("another try"):
+        return f"Another try at {local_time(detail.due_at)}"
+    if text.startswith("further images until"):
+        return f"Waits for further images until {local_time(detail.due_at)}"
+    if text == "nothing":
+        return "Waits for nothing any more"
+    return f"Waits for {text}"
 
 
 def _goes_on(detail: ExamDetail) -> bool:
@@ -179,7 +195,7 @@ def _exam_values(console: Console, exam: ViewedExam) -> dict[str, Any]:
         "later": [r for r in exam.revisions if r.revision > exam.detail.exam.revision],
         "earlier": [r for r in exam.revisions if r.revision < exam.detail.exam.revision],
         "hanging": hanging,
-        "images": exam.images,
+        "images": (*(image for _, image in hanging.places if image), *hanging.further),
         "names": _names(exam),
         "points": points,
         "results": [_result_values(exam_id, result) for result in exam.detail.results],

@@ -68,7 +68,7 @@ def happenings(events: Sequence[EventRecord], names: Mapping[str, str]) -> tuple
     for event in events:
         after = event.at - found[-1].at if found else None
         sentence = _sentence(_named(event.text, names))
-        found.append(Happening(event.at, after, sentence, event.code, _who(event.actor)))
+        found.append(Happening(event.at, after, sentence, event.code, who(event.actor)))
     return tuple(found)
 
 
@@ -84,6 +84,7 @@ def _sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
-def _who(actor: str) -> str:
+def who(actor: str) -> str:
+    """Who did it, as a person says it."""
     process = _PROCESS.fullmatch(actor)
     return f"process {process['process']} on {process['host']}" if process else actor
