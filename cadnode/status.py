@@ -134,11 +134,14 @@ def pull_statuses(
 
 def certificates_of(settings: Settings) -> Iterator[CertificateStatus]:
     """Every certificate that the settings name."""
-    tls, audit = settings.tls, settings.audit
+    tls, audit, web, notify = settings.tls, settings.audit, settings.web, settings.notify
     yield from _file("this node", tls.certificate, tls.key)
     yield from _file("whom this node trusts", tls.ca)
     yield from _file("audit: this node", audit.certificate, audit.key)
     yield from _file("audit: whom it trusts", audit.ca)
+    yield from _file("console", web.certificate, web.key)
+    yield from _file("mail: whom it trusts", notify.mail_ca)
+    yield from _file("webhook: whom it trusts", notify.webhook_ca)
 
 
 def _file(use: str, file: Path | None, key: Path | None = None) -> Iterator[CertificateStatus]:

@@ -160,19 +160,12 @@ def _mask(key: str, value: Any) -> Any:
     if isinstance(value, list):
         return [_mask(key, item) for item in value]
     if value and isinstance(value, str):
-        if any(word in key for word in _SECRET_WORDS):
+        # A file is only named; what is in it is not shown.
+        if any(word in key for word in _SECRET_WORDS) and not key.endswith("_file"):
             return HIDDEN
         if "://" in value:
-            return _url(key, value)
+            return hide_password(value)
     return value
-
-
-def _url(key: str, value: str) -> str:
-    if "webhook" not in key:
-        return hide_password(value)
-    # The path of a webhook is what lets a caller in.
-    scheme, _, rest = value.partition("://")
-    return f"{scheme}://{rest.partition('/')[0].rpartition('@')[2]}/{HIDDEN}"
 
 
 def _toml(value: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cadnode.app import App, Store
-from cadnode.checks import waiting_nowhere
+from cadnode.checks import run_checks, waiting_nowhere
 from cadnode.cli import cli
 from cadnode.config import load_settings
 from cadnode.core.breaker import BreakerRules, LineEvent
@@ -72,8 +73,9 @@ def test_an_empty_database_is_said_in_words(config, store):
 
 def test_jobs_are_listed_with_what_they_wait_for(config, store):
     one_exam(store)
+    assert STUDY in run(config, "jobs", "list", "--wide").output
     answer = run(config, "jobs", "list")
-    assert STUDY in answer.output
+    assert STUDY[-19:] in answer.output
     assert "receiving" in answer.output
     (exam,) = json.loads(run(config, "jobs", "list", "--json").output)
     assert exam["waits_for"]
@@ -126,12 +128,46 @@ def test_a_command_before_the_first_start_says_that_the_node_makes_the_database(
     assert "first start" in str(error)
 
 
+def test_a_list_of_exams_fits_into_120_columns(config, store):
+    one_exam(store)
+    exam = store.exams.claim_exam("a-host-name:1234567:0123abcd", now=NOW, lease=timedelta(days=1))
+    assert exam
+    listed, wide = run(config, "jobs", "list").output, run(config, "jobs", "list", "--wide").output
+    assert "being worked on by a-host-name:1234567" in listed
+    assert max(len(line) for line in listed.splitlines()) <= 120
+    assert max(len(line) for line in wide.splitlines()) > 120
+
+
+def test_a_table_shows_brackets_as_they_are(config):
+    assert "peers[room 1].ae_title" in run(config, "config", "show", "--origin").output
+
+
+def test_where_each_setting_came_from_is_shown(config, monkeypatch):
+    monkeypatch.setenv("CADNODE_WORK__MAX_TRIES", "7")
+    shown = run(config, "config", "show", "--origin").output
+    assert re.search(r"work\.max_tries +7 +environment CADNODE_WORK__MAX_TRIES", shown)
+    assert re.search(rf"node\.data_dir .* file {re.escape(str(config))}", shown)
+    assert re.search(r"exam\.quiet_seconds +60\.0 +default", shown)
+    as_json = json.loads(run(config, "config", "show", "--origin", "--json").output)
+    assert {line["source"] for line in as_json["lines"]} == {"default", "file", "environment"}
+
+
+def test_a_data_folder_that_cannot_be_made_is_said_so(tmp_path):
+    file = tmp_path / "no-folder"
+    file.touch()
+    config = tmp_path / "cadnode.toml"
+    config.write_text(f'[node]\ndata_dir = "{file}/data"\n')
+    disk = next(c for c in run_checks(App(load_settings(config, {}))) if c.name == "disk")
+    assert disk.well is False
+    assert f"{file} is no folder" in disk.detail
+
+
 def test_the_settings_in_force_are_shown_without_a_password(config):
     with config.open("a") as file:
-        file.write('[database]\nurl = "postgresql://node:secret@db/cadnode"\n')
+        file.write('[database]\nurl = "postgresql://node:hush@db/cadnode"\n')
     answer = run(config, "config", "show")
     assert json.loads(answer.output)["database"]["url"] == "postgresql://node:***@db/cadnode"
-    assert "secret" not in answer.output
+    assert "hush" not in answer.output
 
 
 @pytest.mark.peers
