@@ -23,7 +23,8 @@ _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 def token_of(request: Request) -> str:
     """The token for pages made in answer to `request`; a visit begins where there is none."""
-    key = cookie(request, SESSION) or cookie(request, VISIT)
+    over = getattr(request.state, "session_over", False)
+    key = ("" if over else cookie(request, SESSION)) or cookie(request, VISIT)
     if not key:
         key = getattr(request.state, FRESH_VISIT, "") or secrets.token_urlsafe(32)
         setattr(request.state, FRESH_VISIT, key)

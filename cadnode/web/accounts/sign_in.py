@@ -48,7 +48,14 @@ def sign_in_page(request: Request, target: Next = "/") -> Response:
     """Name and password, please; or what to do where there is no user yet."""
     if asking(request) is not None:
         return RedirectResponse(inside(target), HTTPStatus.SEE_OTHER)
-    return _form(request, inside(target))
+    over = cookie(request, SESSION)
+    if over:
+        # From now on the visit counts.
+        request.state.session_over = True
+    page = _form(request, inside(target))
+    if over:
+        forget(page, SESSION, caller_of(request))
+    return page
 
 
 def sign_in(
@@ -127,7 +134,7 @@ def _form(
     status: HTTPStatus = HTTPStatus.OK,
 ) -> Response:
     access = access_of(request)
-    page = render(
+    return render(
         request,
         "accounts/sign_in.html",
         status=status,
@@ -137,10 +144,6 @@ def _form(
         nobody=access.open_to_localhost(),
         provider=access.provider,
     )
-    if cookie(request, SESSION):
-        # Of a session that is over: from now on the visit counts.
-        forget(page, SESSION, caller_of(request))
-    return page
 
 
 def _redirect_uri(request: Request) -> str:
