@@ -53,6 +53,18 @@ class Asked:
         """True when more than the one box is filled in."""
         return any(name not in ("q", "order") for name, _ in self.pairs())
 
+    @property
+    def filled(self) -> Sequence[str]:
+        """The fields besides the one box that are filled in, with what names nobody."""
+        shown = {"received_from": "received from", "received_to": "received until"}
+        shown |= {"studied_from": "Study Date from", "studied_to": "Study Date until"}
+        words = [f"{shown.get(name, name)} {value}" for name, value in self._public()]
+        private = {"accession": "accession number", "patient": "Patient ID"}
+        return [*(text for name, text in private.items() if getattr(self, name)), *words]
+
+    def _public(self) -> Sequence[tuple[str, str]]:
+        return [pair for pair in self.pairs() if pair[0] not in _PRIVATE]
+
     def without_private(self) -> Asked:
         """What an address may hold."""
         return replace(self, q="", accession="", patient="", beginning="")
@@ -68,7 +80,7 @@ class Asked:
 
     def address(self, **more: str) -> str:
         """Where a browser finds the same again, without what names a patient."""
-        pairs = [pair for pair in self.pairs() if pair[0] not in _PRIVATE]
+        pairs = [*self._public()]
         pairs += [(name, value) for name, value in more.items() if value]
         return "/exams" + (f"?{urlencode(pairs)}" if pairs else "")
 
@@ -89,6 +101,9 @@ def asked_of(sent: Fields) -> Asked:
         return value.strip()[:LONGEST] if isinstance(value, str) else ""
 
     single = {one.name: text(one.name) for one in fields(Asked) if one.name != "status"}
+    if single["order"] == Order.NEWEST:
+        # What everybody sees who asks for no order.
+        single["order"] = ""
     statuses = [value for value in sent.getlist("status") if isinstance(value, str) and value]
     return Asked(**single, status=tuple(dict.fromkeys(statuses)))
 

@@ -116,7 +116,7 @@ def pages(console: Console) -> APIRouter:
 
 
 def _page(request: Request, console: Console, user: User, asked: Asked, place: str) -> Response:
-    exams, typed, meaning = console.exams, asked.q, ""
+    exams, typed, meaning = console.exams, asked, ""
     guess: Guess | None = None
     if asked.q:
         today = console.clock().astimezone().date()
@@ -133,8 +133,9 @@ def _page(request: Request, console: Console, user: User, asked: Asked, place: s
     answer = render(
         request,
         "exams/page.html",
-        asked=asked,
+        # The form as it was sent, and what it was understood as.
         typed=typed,
+        asked=asked,
         meaning=meaning,
         nothing=nothing,
         problems=problems,
