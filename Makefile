@@ -1,4 +1,5 @@
 # make demo     the node end to end on two real exams, results in demo-out/
+# make console  the same, and the node stays with its console until Ctrl-C
 # make test     every test
 # make fuzz     mutated input for every parser: SECONDS=60 shared by all of them
 # make faults   faults on a real node, an hour: N=1000 SEED=1, or one ROUND=17 of a seed again
@@ -18,10 +19,13 @@ BIN := .venv/bin
 READY := .venv/.ready-$(EXTRA)
 TOOLS := .venv-tools/.ready
 
-.PHONY: demo test fuzz faults container check format lock clean audit licences sbom
+.PHONY: demo console test fuzz faults container check format lock clean audit licences sbom
 
 demo: $(READY)
-	$(BIN)/python -m cadnode.demo --out demo-out
+	$(BIN)/python -m cadnode.demo --out demo-out $(ARGS)
+
+console: $(READY)
+	$(BIN)/python -m cadnode.demo --out demo-out --stay $(ARGS)
 
 test: $(READY)
 	$(BIN)/python -m pytest $(ARGS)

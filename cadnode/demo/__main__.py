@@ -25,12 +25,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--small-archive", action="store_true", help="do not use Orthanc even where it is installed"
     )
+    parser.add_argument(
+        "--stay", action="store_true", help="keep node and archive running, with the console"
+    )
     given = parser.parse_args(arguments)
     console = Console()
     # SIGTERM ends the demo as Ctrl-C does: every process that it started is stopped.
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        held = run_demo(DemoOptions(given.out, given.seconds, given.small_archive), console)
+        held = run_demo(
+            DemoOptions(given.out, given.seconds, given.small_archive, given.stay), console
+        )
     except DemoFailed as error:
         Console(stderr=True).print(f"The demo failed: {error}", markup=False, highlight=False)
         return 1

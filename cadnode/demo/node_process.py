@@ -40,17 +40,28 @@ port = {archive.port}
 reserve_mb = 64
 
 [web]
-enabled = false
+enabled = {web}
+port = {web_port}
 """
 
 
-def write_settings(folder: Path, *, port: int, archive: Destination) -> Path:
-    """The `cadnode.toml` of the demo, in `folder`, which also gets the node's data."""
+def write_settings(
+    folder: Path, *, port: int, archive: Destination, web_port: int | None = None
+) -> Path:
+    """The `cadnode.toml` of the demo, in `folder`, which also gets the node's data.
+
+    With a `web_port` the node has its console there.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "cadnode.toml"
     path.write_text(
         _SETTINGS.format(
-            ae_title=NODE_AE_TITLE, port=port, modality=MODALITY_AE_TITLE, archive=archive
+            ae_title=NODE_AE_TITLE,
+            port=port,
+            modality=MODALITY_AE_TITLE,
+            archive=archive,
+            web="false" if web_port is None else "true",
+            web_port=web_port or 0,
         )
     )
     return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 import time
@@ -53,6 +54,8 @@ class DemoOptions:
     """How long the exams may take."""
     small_archive: bool = False
     """Use the archive of this repository even where Orthanc is installed."""
+    stay: bool = False
+    """Keep node and archive running, with the console, until the person ends it."""
 
 
 @dataclass(slots=True)
@@ -87,12 +90,15 @@ def run_demo(options: DemoOptions, console: Console) -> bool:
         with stopwatch.step("Rebuild the exams"), console.status("Rebuilding the exams"):
             exams = _exams(Path(scratch) / "exams")
         result = _with_processes(options, exams, bundle, Path(scratch), console, stopwatch)
+    return all(exam.delivered for exam in result.exams)
+
+
+def _show(options: DemoOptions, result: DemoResult, console: Console, took: float) -> None:
     page = options.out / "report.html"
     write_report(result, page)
     console.print(_table(result))
-    console.print(f"Total {stopwatch.total:.0f} s, the node's own work {_own_work(result):.0f} s")
+    console.print(f"Total {took:.0f} s, the node's own work {_own_work(result):.0f} s")
     console.print(f"Open {page}")
-    return all(exam.delivered for exam in result.exams)
 
 
 def _with_processes(
@@ -104,6 +110,7 @@ def _with_processes(
     stopwatch: _Stopwatch,
 ) -> DemoResult:
     port, logs = free_port(), options.out / "logs"
+    web_port = free_port() if options.stay else None
     began = time.monotonic()
     with (
         running_archive(
@@ -114,7 +121,9 @@ def _with_processes(
             small=options.small_archive,
         ) as archive,
         running_node(
-            settings := write_settings(scratch / "node", port=port, archive=archive.destination),
+            settings := write_settings(
+                scratch / "node", port=port, archive=archive.destination, web_port=web_port
+            ),
             logs / "node.log",
             port=port,
         ) as node,
@@ -136,7 +145,20 @@ def _with_processes(
             ) from error
         finally:
             database.close()
-    return _result(archive, bundle, results, stopwatch)
+        result = _result(archive, bundle, results, stopwatch)
+        _show(options, result, console, stopwatch.total)
+        if web_port is not None:
+            console.print(f"The console: http://127.0.0.1:{web_port}/   Ctrl-C ends everything.")
+            _stay(node, archive)
+    return result
+
+
+def _stay(node: RunningNode, archive: RunningArchive) -> None:
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            time.sleep(1.0)
+            node.require_alive()
+            archive.require_alive()
 
 
 def _bundle() -> Bundle:
