@@ -10,7 +10,7 @@ from pathlib import Path
 from fastapi.testclient import TestClient
 
 from cadnode.app import App, Store
-from cadnode.config import load_settings
+from cadnode.config import load_with_origins
 from cadnode.console import open_console
 from cadnode.storage.spool import Spool
 from cadnode.web.access import csrf
@@ -35,7 +35,7 @@ def console_under_test(folder: Path, extra: str = "") -> Iterator[ConsoleUnderTe
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "cadnode.toml"
     config.write_text(f'[node]\ndata_dir = "data"\n[retention]\nreserve_mb = 1\n{extra}')
-    app = App(load_settings(config, {}))
+    app = App(*load_with_origins(config, {}))
     store = app.open_store(create=True)
     try:
         console = create_app(open_console(app, store))
