@@ -336,12 +336,15 @@ def _sentence(state: DriftState, reference: ScoreReference | None, judged: SpanD
     )
     measures = (("scores", judged.scores), ("marks per exam", judged.marks))
     shifted = [
-        f"{name} lie {'higher' if found.higher else 'lower'} than in the reference"
-        f" (PSI {found.psi:.2f})"
+        f"{name} ({'higher' if found.higher else 'lower'}, PSI {found.psi:.2f})"
         for name, found in measures
         if found.state is not DriftState.STEADY
     ]
-    what = " and ".join(shifted) or "scores and marks per exam are as in the reference"
+    what = (
+        f"{' and '.join(shifted)} differ from the reference"
+        if shifted
+        else "scores and marks per exam are as in the reference"
+    )
     ends = {DriftState.MOVED: ": the model's answers have moved", DriftState.STEADY: ""}
     end = ends.get(state, ": worth a look")
     return f"{span} ({judged.exams} exams) {what}{end}."

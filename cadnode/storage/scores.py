@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, and_, case, func, literal, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, literal, select
 
 from cadnode.core.drift import MOST_MARKS, WeekCounts
 from cadnode.storage.database import StorePart
@@ -107,9 +107,8 @@ def _by_bin(
 ) -> tuple[int, ...]:
     last = literal(len(edges))
     below = [(images.c.top_score < edge, literal(index)) for index, edge in enumerate(edges)]
-    bin_ = (case(*below, else_=last) if below else last).label("bin")
-    statement = select(bin_, func.count()).where(received).group_by(bin_)
-    found = {row[0]: row[1] for row in connection.execute(statement)}
+    bin_ = case(*below, else_=last) if below else last
+    found = _tally(connection, select(bin_.label("value")).where(received))
     return tuple(found.get(index, 0) for index in range(len(edges) + 1))
 
 
@@ -126,7 +125,13 @@ def _by_marks(
         .group_by(jobs.c.study_instance_uid)
         .subquery()
     )
-    capped = case((of_exam.c.marks > MOST_MARKS, MOST_MARKS), else_=of_exam.c.marks).label("marks")
-    statement = select(capped, func.count()).group_by(capped)
-    found = {row[0]: row[1] for row in connection.execute(statement)}
+    capped = case((of_exam.c.marks > MOST_MARKS, MOST_MARKS), else_=of_exam.c.marks)
+    found = _tally(connection, select(capped.label("value")))
     return tuple(found.get(marks, 0) for marks in range(MOST_MARKS + 1))
+
+
+def _tally(connection: Connection, values: Select[tuple[int]]) -> dict[int, int]:
+    """How often each `value` comes."""
+    value = values.subquery().c.value
+    statement = select(value, func.count()).group_by(value)
+    return {row[0]: row[1] for row in connection.execute(statement)}

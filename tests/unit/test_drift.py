@@ -81,7 +81,7 @@ def test_a_large_shift_is_a_move_at_once() -> None:
     verdict = judge("calc 1", REFERENCE, [week(0, 200), week(1, 200, tilt=0.9)])
     assert verdict.state is DriftState.MOVED
     assert verdict.moved
-    assert "scores lie higher" in verdict.text
+    assert "scores (higher, PSI" in verdict.text
     assert "moved" in verdict.text
 
 
@@ -101,7 +101,7 @@ def test_small_shifts_to_opposite_sides_are_no_move() -> None:
 def test_more_marks_alone_are_a_move() -> None:
     verdict = judge("calc 1", REFERENCE, [week(0, 200, marked=0.5)])
     assert verdict.state is DriftState.MOVED
-    assert "marks per exam lie higher" in verdict.text
+    assert "marks per exam (higher, PSI" in verdict.text
     assert "scores" not in verdict.text
 
 

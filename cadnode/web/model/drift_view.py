@@ -148,7 +148,7 @@ def _spread(
     weeks: Sequence[tuple[WeekCounts, Counts]],
     even: float,
 ) -> Spread:
-    height = max(ROW, 108 / len(names))
+    height = max(ROW, 150 / len(names))
     bottom = TOP + height * len(names)
     columns: list[tuple[str, float, Counts]] = []
     x = LEFT
@@ -181,7 +181,7 @@ def _spread(
     )
     return Spread(
         title,
-        f"{title}, week by week: the darker, the larger the share. The table has the numbers.",
+        f"{title}, week by week: the stronger the colour, the larger the share. The table has the numbers.",
         cells,
         tuple(across),
         up,
