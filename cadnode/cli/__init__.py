@@ -16,6 +16,7 @@ from cadnode.cli import (
     fsck,
     health,
     jobs,
+    jobs_again,
     model,
     network,
     node,
@@ -59,6 +60,7 @@ users.add_to(cli)
 status.add_to(cli)
 analyze.add_to(cli)
 jobs.add_to(cli)
+jobs_again.add_to_jobs()
 fsck.add_to(cli)
 db.add_to(cli)
 destinations.add_to(cli)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -26,11 +27,24 @@ from cadnode.cli.output import (
 from cadnode.core.errors import IllegalMove, NotFound
 from cadnode.core.jobs import ANALYSIS_LANE, ExamStatus
 from cadnode.core.records import ExamDetail, ExamSummary
+from cadnode.core.search import ExamSearch
 
 jobs = typer.Typer(help="Exams in the job database.", no_args_is_help=True)
 STUDY_WIDTH, WAITS_WIDTH = 20, 54
 """Letters of a UID and of a sentence in a list that shall fit into 120 columns."""
 
+MOST_EXPLAINED = 1000
+"""Exams of one patient whose history is told."""
+
+MOST_OTHERS = 20
+"""Exams of other studies that are named under one accession number."""
+
+PatientOption = Annotated[
+    str | None, typer.Option("--patient", help="Only exams of this Patient ID.")
+]
+AccessionOption = Annotated[
+    str | None, typer.Option("--accession", help="Only exams under this accession number.")
+]
 ExamId = Annotated[int, typer.Argument(metavar="ID", help="The exam's number in `jobs list`.")]
 
 
@@ -43,6 +57,8 @@ def add_to(cli: typer.Typer) -> None:
 @jobs.command("list")
 def list_jobs(
     status: Annotated[ExamStatus | None, typer.Option(help="Only exams in this status.")] = None,
+    patient: PatientOption = None,
+    accession: AccessionOption = None,
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
     offset: Annotated[int, typer.Option(min=0, help="How many to pass over.")] = 0,
     wide: Annotated[
@@ -53,12 +69,16 @@ def list_jobs(
 ) -> None:
     """Exams, the newest first, and what each one waits for."""
     with _store(config) as store:
-        exams = store.records.list_exams(status, limit=limit, offset=offset)
+        if patient or accession:
+            exams = _found(store, patient, accession, status, limit + offset)[offset:]
+        else:
+            exams = store.records.list_exams(status, limit=limit, offset=offset)
     if as_json:
         print_json([asdict(exam) for exam in exams])
         return
     if not exams:
-        typer.echo(f"No exam is {status}." if status else "No exam has been received yet.")
+        nobody = f"No exam is {status}." if status else "No exam has been received yet."
+        typer.echo("No exam fits." if patient or accession else nobody)
         return
     print_table(
         ["ID", "STATUS", "AGE", "IMAGES", "MARKS", "STUDY", "REV", "WAITS FOR"],
@@ -92,10 +112,11 @@ def show(exam_id: ExamId, as_json: JsonOption = False, config: ConfigOption = No
     """One exam: its images, result objects, deliveries and events."""
     with _store(config) as store:
         detail = store.records.exam_detail(exam_id)
+        others = [one.exam for one in store.search.others_of_accession(exam_id, limit=MOST_OTHERS)]
     if as_json:
-        print_json(asdict(detail))
+        print_json(asdict(detail) | {"others_of_accession": [exam.id for exam in others]})
     else:
-        _print_detail(detail)
+        _print_detail(detail, others)
 
 
 @jobs.command()
@@ -210,18 +231,48 @@ def _named(store: Store, which: Sequence[str]) -> list[int]:
 
 
 def explain(
-    uid: Annotated[str, typer.Argument(help="A study, series, image or result object UID.")],
+    uid: Annotated[
+        str | None, typer.Argument(help="A study, series, image or result object UID.")
+    ] = None,
+    patient: PatientOption = None,
+    accession: AccessionOption = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """What happened to a study, a series, an image or a result object, in order of time."""
+    """What happened to a study, a series, an image or a result object, in order of time; or to
+    every study of a patient or under an accession number."""
+    if bool(uid) == bool(patient or accession):
+        raise typer.BadParameter("name a UID, or a --patient or --accession")
     with _store(config) as store:
-        lines = store.records.explain(uid)
+        if uid:
+            lines = list(store.records.explain(uid))
+        else:
+            exams = _found(store, patient, accession, None, MOST_EXPLAINED)
+            studies = dict.fromkeys(exam.study_instance_uid for exam in reversed(exams))
+            lines = [line for study in studies for line in store.records.explain(study)]
+            lines.sort(key=lambda line: line.at)
+    if not (uid or lines):
+        raise NotFound("no such exam is known here")
     if as_json:
         print_json([asdict(line) for line in lines])
         return
     for line in lines:
         typer.echo(f"{local(line.at)}  {line.text}")
+
+
+def _found(
+    store: Store,
+    patient: str | None,
+    accession: str | None,
+    status: ExamStatus | None,
+    limit: int,
+) -> Sequence[ExamSummary]:
+    search = ExamSearch(
+        patient_id=patient,
+        accession_number=accession,
+        statuses=frozenset() if status is None else frozenset({status}),
+    )
+    return [found.exam for found in islice(store.search.stream(search), limit)]
 
 
 @contextmanager
@@ -233,7 +284,7 @@ def _store(config: Path | None) -> Iterator[Store]:
         store.close()
 
 
-def _print_detail(detail: ExamDetail) -> None:
+def _print_detail(detail: ExamDetail, others: Sequence[ExamSummary]) -> None:
     exam = detail.exam
     typer.echo(f"Exam {exam.id}: {exam.status}, {exam.waits_for}")
     typer.echo(f"study {exam.study_instance_uid}, revision {exam.revision}")
@@ -242,6 +293,9 @@ def _print_detail(detail: ExamDetail) -> None:
         typer.echo(f"{exam.error_code} {exam.error_text}")
     if detail.superseded_by:
         typer.echo(f"superseded by exam {detail.superseded_by}")
+    if others:
+        named = ", ".join(f"{other.id} ({other.status})" for other in others)
+        typer.echo(f"other exams under this accession number: {named}")
     typer.echo()
     print_table(
         ["IMAGE", "VIEW", "STATE", "MARKS", "REASON"],

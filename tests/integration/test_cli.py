@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import re
 from datetime import UTC, datetime, timedelta
@@ -17,10 +18,12 @@ from cadnode.config import load_settings
 from cadnode.core.breaker import BreakerRules, LineEvent
 from cadnode.core.errors import CadnodeError, ConfigError, IllegalMove, NotFound
 from cadnode.core.exam import ImageState
+from cadnode.core.identifiers import ExamIdentifiers
 from cadnode.core.jobs import ExamStatus, NewImage, Problem, StoredResult
 from cadnode.core.retry import Decision, SendCause, SendOutcome, Verdict
 from cadnode.core.uids import derive_uid
 from cadnode.dimse.archive import Archive
+from tests.contract.test_exam_store import DONE, new_image, report, sent
 from tests.objects import mammogram, write
 from tests.peers import free_port, storescp
 
@@ -98,6 +101,72 @@ def test_every_exam_that_failed_of_one_cause_is_started_again_at_once(config, st
     assert "No exam has failed with E602" in run(config, "jobs", "retry", "--code", "E602").output
     assert "Exam 1 is receiving" in run(config, "jobs", "retry", "--code", "E501").output
     assert run(config, "jobs", "retry").exit_code == 2
+
+
+def known_exam(store: Store, study: str, patient: str, accession: str) -> None:
+    image = new_image(1, study, identifiers=ExamIdentifiers(patient, accession))
+    store.exams.accept(image, now=NOW)
+
+
+def test_exams_are_listed_and_explained_by_patient_and_accession_number(config, store):
+    for study, patient, accession in (
+        ("1.1", "P-1", "A-1"),
+        ("1.2", "P-1", "A-2"),
+        ("1.3", "P-3", "A-1"),
+    ):
+        known_exam(store, study, patient, accession)
+
+    def listed(*arguments: str) -> list[int]:
+        answer = run(config, "jobs", "list", "--json", *arguments).output
+        return [exam["id"] for exam in json.loads(answer)]
+
+    assert listed("--accession", "A-1") == [3, 1]
+    assert listed("--patient", "P-1") == [2, 1]
+    assert listed("--patient", "P-1", "--limit", "1", "--offset", "1") == [1]
+    assert listed("--patient", "P-1", "--accession", "A-1") == [1]
+    assert listed("--patient", "P-1", "--status", "failed") == []
+    assert "No exam fits" in run(config, "jobs", "list", "--patient", "P-9").output
+    told = run(config, "explain", "--accession", "A-1").output
+    assert ("1.1.9.1" in told, "1.2.9.1" in told, "1.3.9.1" in told) == (True, False, True)
+    assert run(config, "explain").exit_code == 2
+    assert run(config, "explain", "1.1", "--patient", "P-1").exit_code == 2
+    assert isinstance(run(config, "explain", "--patient", "P-9").exception, NotFound)
+
+
+def test_two_exams_under_one_accession_number_are_shown_together(config, store):
+    for study in ("1.1", "1.2"):
+        known_exam(store, study, "P-1", "A-1")
+    shown = run(config, "jobs", "show", "1").output
+    assert "other exams under this accession number: 2 (receiving)" in shown
+    assert json.loads(run(config, "jobs", "show", "2", "--json").output)["others_of_accession"] == [
+        1
+    ]
+
+
+def test_a_delivered_exam_is_sent_again_and_the_history_says_who_asked(config, store):
+    one_exam(store)
+    report(store.exams, "pacs", now=NOW)
+    (delivery,) = store.exams.claim_deliveries(
+        "pacs", "s", now=NOW, lease=timedelta(minutes=1), limit=1
+    )
+    store.exams.record_delivery(delivery, sent(delivery), DONE, now=NOW)
+    assert isinstance(run(config, "jobs", "resend", "1").exception, ConfigError)
+    add_destination(config, "pacs", "PACS", 104)
+    add_destination(config, "second", "SECOND", 104)
+    assert isinstance(run(config, "jobs", "resend", "1", "--to", "third").exception, ConfigError)
+    assert "2 deliveries are due" in run(config, "jobs", "resend", "1").output
+    detail = json.loads(run(config, "jobs", "show", "1", "--json").output)
+    assert [line["status"] for line in detail["deliveries"]] == ["pending", "pending"]
+    assert detail["events"][-1]["kind"] == "resend"
+    assert detail["events"][-1]["actor"] == getpass.getuser()
+    assert isinstance(run(config, "jobs", "resend", "1").exception, IllegalMove)
+
+
+def test_an_exam_is_put_before_others_and_back(config, store):
+    one_exam(store)
+    assert "Exam 1 is urgent now" in run(config, "jobs", "priority", "1", "--to", "urgent").output
+    assert "Exam 1 is normal now" in run(config, "jobs", "priority", "1", "--to", "normal").output
+    assert run(config, "jobs", "priority", "1", "--to", "soon").exit_code == 2
 
 
 def test_an_exam_is_given_up_with_a_reason_only(config, store):
