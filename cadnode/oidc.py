@@ -35,6 +35,7 @@ ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES
 """Of signatures: never `none`, never one that the client secret could make."""
 
 DISCOVERY = "/.well-known/openid-configuration"
+_ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,10 +175,7 @@ class IdentityProvider:
         return answer
 
     def _endpoint(self, name: str) -> str:
-        url = self._discovered().get(name)
-        if not isinstance(url, str):
-            raise ProviderFailed(f"it names no {name}")
-        return url
+        return str(self._discovered()[name])
 
     def _discovered(self) -> Mapping[str, Any]:
         with self._lock:
@@ -186,6 +184,9 @@ class IdentityProvider:
                 # OpenID Connect Discovery 4.3: exactly the issuer that was asked.
                 if about.get("issuer") != self._rules.issuer:
                     raise ProviderFailed("it names itself otherwise than web.oidc_issuer")
+                for name in _ENDPOINTS:
+                    if not isinstance(about.get(name), str):
+                        raise ProviderFailed(f"it names no {name}")
                 self._about = about
             return self._about
 

@@ -73,11 +73,12 @@ def open_access(app: App, store: Store) -> ConsoleAccess:
         web,
         audit=app.audit,
         clock=utc_now,
-        provider=_provider(web) if web.oidc_issuer else None,
+        provider=provider_of(web) if web.oidc_issuer else None,
     )
 
 
-def _provider(web: WebTable) -> IdentityProvider:
+def provider_of(web: WebTable) -> IdentityProvider:
+    """The identity provider of the settings, not asked yet. Raises ConfigError."""
     secret = web.oidc_client_secret.get_secret_value()
     if web.oidc_client_secret_file is not None:
         try:

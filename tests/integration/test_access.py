@@ -22,7 +22,7 @@ from fastapi.testclient import TestClient
 from cadnode.app import App, Store
 from cadnode.config import load_settings
 from cadnode.console import open_console
-from cadnode.console.access import UNKNOWN, ConsoleAccess
+from cadnode.console.access import UNKNOWN, ConsoleAccess, provider_of
 from cadnode.core.accounts import AttemptRules, Role
 from cadnode.core.audit import AuditEvent, NoTrail, UserLogin, UserLogout
 from cadnode.storage.account_store import AccountStore
@@ -98,6 +98,7 @@ def site_with(folder: Path, web: str = "") -> Iterator[Site]:
         audit=audit,
         clock=lambda: now[0],
         passwords=Passwords(QUICK),
+        provider=provider_of(app.settings.web) if app.settings.web.oidc_issuer else None,
         attempts=AttemptRules(free_by_name=3, free_by_address=6),
     )
     console = open_console(app, store)
