@@ -65,6 +65,7 @@ RESULT_CLASSES: Mapping[str, str] = {
     "tid1500-sr": "1.2.840.10008.5.1.4.1.1.88.33",
     "gsps": "1.2.840.10008.5.1.4.1.1.11.1",
     "secondary-capture": "1.2.840.10008.5.1.4.1.1.7",
+    "segmentation": "1.2.840.10008.5.1.4.1.1.66.4",
 }
 """SOP class of each kind of result object (PS3.4 B.5)."""
 
@@ -283,6 +284,7 @@ class App:
         from cadnode.dicom.cad_sr import MammographyCadSr
         from cadnode.dicom.gsps import Gsps
         from cadnode.dicom.secondary_capture import SecondaryCapture
+        from cadnode.dicom.segmentation import Segmentation
         from cadnode.dicom.tid1500 import Tid1500Sr
 
         return [
@@ -290,6 +292,7 @@ class App:
             Tid1500Sr(self.equipment),
             Gsps(self.equipment),
             SecondaryCapture(self.equipment, drawing(reader or self.reader())),
+            Segmentation(self.equipment),
         ]
 
     def wanted_kinds(self) -> frozenset[str]:

@@ -32,7 +32,7 @@ def analyze(
 ) -> None:
     """Find calcifications in DICOM files; write result objects, pictures and findings.json.
 
-    Kinds of object: mammography-cad-sr, tid1500-sr, gsps, secondary-capture.
+    Kinds of object: mammography-cad-sr, tid1500-sr, gsps, secondary-capture, segmentation.
 
     Exit status: 0 when every file was analyzed or properly set aside, 2 for bad usage, 3 when
     something failed.

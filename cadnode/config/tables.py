@@ -14,7 +14,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, mo
 
 from cadnode.core.notices import NoticeKind
 
-ResultKind = Literal["mammography-cad-sr", "tid1500-sr", "gsps", "secondary-capture"]
+ResultKind = Literal[
+    "mammography-cad-sr", "tid1500-sr", "gsps", "secondary-capture", "segmentation"
+]
 
 
 def _ae_title(value: str) -> str:

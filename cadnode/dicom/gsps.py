@@ -10,7 +10,6 @@ operating point.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Final
 
 from highdicom import SOPClass
@@ -32,7 +31,7 @@ from cadnode.dicom.object_header import (
     file_bytes,
     new_object,
 )
-from cadnode.dicom.per_image import marks_by_image, notice, part_name
+from cadnode.dicom.per_image import marks_by_image, notice, of_side, part_name, series_reference
 from cadnode.dicom.softcopy import write_transformations
 from cadnode.dicom.sr_marks import Mark
 
@@ -43,11 +42,6 @@ GSPS: Final = DocumentKind(
     series_description="Mammography CAD marks",
     modality="PR",
 )
-_OF_SIDE: Final = {
-    "R": replace(GSPS, series_description="Mammography CAD marks, right"),
-    "L": replace(GSPS, series_number=9004, series_description="Mammography CAD marks, left"),
-}
-"""Laterality is an attribute of the series (PS3.3 C.7.3.1): each side has its own."""
 _PROCESSING: Final = "1.2.840.10008.5.1.4.1.1.1.2.1"
 
 
@@ -72,9 +66,9 @@ class Gsps:
         self, report: ExamReport, source: SourceImage, number_: int, marks: Sequence[Mark]
     ) -> SOPClass:
         image = _reference(source)
-        side = source.side if source.side in _OF_SIDE else ""
+        kind, side = of_side(GSPS, source)
         state = new_object(
-            _OF_SIDE.get(side, GSPS),
+            kind,
             report,
             source.header,
             self._equipment,
@@ -89,7 +83,7 @@ class Gsps:
         state.PresentationCreationTime = state.ContentTime
         del state.ContentDate, state.ContentTime
         state.ContentCreatorName = ""
-        _write_references(state, image)
+        state.ReferencedSeriesSequence = DicomSequence([series_reference(source, "images")])
         _write_displayed_area(state, source)
         drawn = _drawn(image, source, marks, f"CAD: {_count(marks)}\r\n{notice(report)}")
         state.GraphicAnnotationSequence = DicomSequence(drawn)
@@ -136,17 +130,6 @@ def _drawn(
 def _spacing(source: SourceImage) -> PixelSpacing:
     horizontal, vertical = source.spacing or (1.0, 1.0)
     return PixelSpacing(row=vertical, column=horizontal)
-
-
-def _write_references(state: Dataset, image: Dataset) -> None:
-    """Presentation State Relationship module (PS3.3 C.11.11)."""
-    reference = Dataset()
-    reference.ReferencedSOPClassUID = image.SOPClassUID
-    reference.ReferencedSOPInstanceUID = image.SOPInstanceUID
-    series = Dataset()
-    series.ReferencedImageSequence = DicomSequence([reference])
-    series.SeriesInstanceUID = image.SeriesInstanceUID
-    state.ReferencedSeriesSequence = DicomSequence([series])
 
 
 def _write_displayed_area(state: Dataset, source: SourceImage) -> None:

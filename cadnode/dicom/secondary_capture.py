@@ -30,7 +30,7 @@ from cadnode.dicom.object_header import (
     file_bytes,
     new_object,
 )
-from cadnode.dicom.per_image import NOT_FOR_DIAGNOSIS, part_name
+from cadnode.dicom.per_image import NOT_FOR_DIAGNOSIS, image_reference, part_name
 
 SECONDARY_CAPTURE: Final = DocumentKind(
     kind="secondary-capture",
@@ -103,9 +103,7 @@ class SecondaryCapture:
             f"{view}, reduced, with the marks of {algorithm.name} {algorithm.version} drawn in"
         )[:1024]
         capture.DerivationCodeSequence = DicomSequence([CodedConcept.from_code(_RESAMPLED)])
-        item = Dataset()
-        item.ReferencedSOPClassUID = source.sop_class_uid
-        item.ReferencedSOPInstanceUID = source.image.sop_instance_uid
+        item = image_reference(source)
         item.PurposeOfReferenceCodeSequence = DicomSequence([CodedConcept.from_code(_SOURCE)])
         capture.SourceImageSequence = DicomSequence([item])
         if text(source.header, "LossyImageCompression") == "01":

@@ -22,6 +22,7 @@ from cadnode.dicom.gsps import Gsps
 from cadnode.dicom.object_header import Equipment, from_bytes
 from cadnode.dicom.reader import DicomReader
 from cadnode.dicom.secondary_capture import SecondaryCapture
+from cadnode.dicom.segmentation import Segmentation
 from cadnode.dicom.sr_items import parsed
 from cadnode.dicom.sr_reader import read_report
 from cadnode.dicom.tid1500 import Tid1500Sr
@@ -54,9 +55,10 @@ def _pictures(equipment: Equipment) -> OutputBuilder:
 
 DOCUMENTS: Sequence[Make] = (MammographyCadSr, Tid1500Sr)
 OF_EACH_IMAGE: Sequence[Make] = (Gsps, _pictures)
+EVERY_KIND: Sequence[Make] = (*DOCUMENTS, *OF_EACH_IMAGE, Segmentation)
 
 
-@pytest.fixture(params=[*DOCUMENTS, *OF_EACH_IMAGE])
+@pytest.fixture(params=EVERY_KIND)
 def make(request: pytest.FixtureRequest) -> Make:
     """The builders under contract."""
     made: Make = request.param
@@ -134,12 +136,8 @@ def test_other_content_is_another_instance_in_another_series(
 
 def test_no_two_objects_share_a_uid(tmp_path: Path) -> None:
     report = report_of(tmp_path, findings=TWO_CLUSTERS)
-    results = [
-        result
-        for make in (*DOCUMENTS, *OF_EACH_IMAGE)
-        for result in make(EQUIPMENT).objects(report)
-    ]
-    assert len(results) == 1 + 1 + 4 + 4
+    results = [result for make in EVERY_KIND for result in make(EQUIPMENT).objects(report)]
+    assert len(results) == 1 + 1 + 4 + 4 + 2
     instances = {result.sop_instance_uid for result in results}
     of_kind: dict[str, set[str]] = {}
     for result in results:
@@ -463,7 +461,7 @@ def test_an_image_that_nobody_can_name_is_refused(builder: OutputBuilder, tmp_pa
         list(builder.objects(replace(report, images=(nameless, *report.images[1:]))))
 
 
-@pytest.mark.parametrize("make", [*DOCUMENTS, Gsps])
+@pytest.mark.parametrize("make", [*DOCUMENTS, Gsps, Segmentation])
 def test_a_finding_outside_its_image_is_refused(make: Make, tmp_path: Path) -> None:
     report = report_of(tmp_path, findings=((), (finding(column=78.0),), (), ()))
     with pytest.raises(ResultInvalid, match="outside"):

@@ -12,6 +12,7 @@ from cadnode.dicom.cad_sr import MammographyCadSr
 from cadnode.dicom.gsps import Gsps
 from cadnode.dicom.reader import DicomReader, ReadLimits
 from cadnode.dicom.secondary_capture import SecondaryCapture
+from cadnode.dicom.segmentation import Segmentation
 from cadnode.dicom.tid1500 import Tid1500Sr
 from tests.fuzz.scratch import Scratch
 from tests.fuzz.small_objects import as_file, small_mammogram
@@ -25,6 +26,7 @@ _builders = (
     MammographyCadSr(EQUIPMENT),
     Tid1500Sr(EQUIPMENT),
     Gsps(EQUIPMENT),
+    Segmentation(EQUIPMENT),
     SecondaryCapture(EQUIPMENT, lambda *_: np.zeros((2, 2, 3), np.uint8)),
 )
 
