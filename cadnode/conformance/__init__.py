@@ -23,6 +23,7 @@ from cadnode.conformance.tables import code, table
 from cadnode.core.breaker import BreakerRules
 from cadnode.core.eligibility import MAMMOGRAPHY_CLASSES
 from cadnode.core.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from cadnode.dimse import association_request
 from cadnode.dimse.commitment_messages import MOST_ITEMS, STORAGE_COMMITMENT
 from cadnode.dimse.commitment_scu import LINGER_SECONDS
 from cadnode.dimse.contexts import (
@@ -82,6 +83,8 @@ def _values(settings: Settings, objects: Objects) -> dict[str, Any]:
         "usual_pdu": USUAL_PDU,
         "retrieve_pdu": LONGEST_PDU,
         "most_items": MOST_ITEMS,
+        "most_request_items": association_request.MOST_ITEMS,
+        "most_sub_items": association_request.MOST_SUB_ITEMS,
         "most_rows": MOST_ROWS,
         "most_proofs": PROOFS_AT_ONCE,
         "most_pulled": MOST_STUDIES,
