@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -66,11 +66,8 @@ class Claims:
 class IdentityProvider:
     """The provider; asked about itself when somebody first signs in. Safe to share."""
 
-    def __init__(
-        self, rules: OidcRules, *, open_client: Callable[[], httpx.Client] | None = None
-    ) -> None:
+    def __init__(self, rules: OidcRules) -> None:
         self._rules = rules
-        self._open_client = open_client or _client
         self._lock = threading.Lock()
         self._about: Mapping[str, Any] | None = None
         self._keys: KeySet | None = None
@@ -118,7 +115,8 @@ class IdentityProvider:
             )
             claims = self._verified(str(tokens.get("id_token", "")), nonce, now)
             if _at(claims, self._rules.role_claim) is None or self._rules.name_claim not in claims:
-                claims = {**self._user_info(client, str(claims["sub"])), **claims}
+                token = str(tokens.get("access_token", ""))
+                claims = {**self._user_info(token, str(claims["sub"])), **claims}
         return self._admitted(claims)
 
     def _admitted(self, claims: Mapping[str, Any]) -> Claims:
@@ -164,13 +162,13 @@ class IdentityProvider:
                     raise
         raise ProviderFailed("its keys cannot be had")
 
-    def _user_info(self, client: OAuth2Client, subject: str) -> Mapping[str, Any]:
+    def _user_info(self, access_token: str, subject: str) -> Mapping[str, Any]:
         endpoint = self._discovered().get("userinfo_endpoint")
         if not endpoint:
             return {}
-        answer = client.get(str(endpoint)).raise_for_status().json()
+        answer = self._json(str(endpoint), {"Authorization": f"Bearer {access_token}"})
         # OpenID Connect Core 5.3.2: another subject's claims must not be used.
-        if not isinstance(answer, dict) or answer.get("sub") != subject:
+        if answer.get("sub") != subject:
             raise ProviderFailed("its UserInfo is about somebody else")
         return answer
 
@@ -197,9 +195,9 @@ class IdentityProvider:
                 self._keys = KeySet.import_key_set(self._json(url))  # type: ignore[arg-type]
             return self._keys
 
-    def _json(self, url: str) -> dict[str, Any]:
-        with _translated(), self._open_client() as client:
-            answer = client.get(url).raise_for_status().json()
+    def _json(self, url: str, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
+        with _translated(), httpx.Client(timeout=TIMEOUT_SECONDS) as client:
+            answer = client.get(url, headers=headers).raise_for_status().json()
         if not isinstance(answer, dict):
             raise ProviderFailed("it answers with something else than an object")
         return answer
@@ -222,10 +220,6 @@ class IdentityProvider:
             ) as client,
         ):
             yield client
-
-
-def _client() -> httpx.Client:
-    return httpx.Client(timeout=TIMEOUT_SECONDS)
 
 
 @contextmanager
