@@ -9,6 +9,9 @@ from pydicom.charset import CODES_TO_ENCODINGS, ESC, decode_bytes, python_encodi
 LONGEST_TEXT = 64
 """Characters of a value that is taken (LO has 64, SH 16, and some senders write more into SH)."""
 
+_ASCII = ("", "ISO_IR 6", "ISO 2022 IR 6")
+"""The library takes these for Latin-1."""
+
 
 def text_of(raw: bytes, specific_character_set: bytes) -> str:
     """The value as text, without the blanks around it.
@@ -43,7 +46,7 @@ def _decoded(raw: bytes, terms: bytes) -> str:
         return ""
     if ESC not in raw:
         try:
-            return raw.decode("ascii" if names == [""] else python_encoding[names[0]])
+            return raw.decode("ascii" if names[0] in _ASCII else python_encoding[names[0]])
         except UnicodeDecodeError:
             return ""
     # The library keeps escape sequences that it does not know.
