@@ -14,6 +14,8 @@ _OF_IMAGE: Final = "of the image"
 _DISPLAY: Final = "as the node displays the image"
 
 ATTRIBUTES: Final[Mapping[str, str]] = {
+    "AlgorithmName": "of the model",
+    "AlgorithmVersion": "of the model",
     "BoundingBoxAnnotationUnits": "`PIXEL` beside a mark, `DISPLAY` for the note",
     "BoundingBoxBottomRightHandCorner": "beside its mark, or at the foot of the image",
     "BoundingBoxTextHorizontalJustification": "away from the chest wall",
@@ -26,6 +28,8 @@ ATTRIBUTES: Final[Mapping[str, str]] = {
     "Columns": "as its rows are to those of the image",
     "DerivationDescription": "view, and the model whose marks are drawn",
     "DeviceUID": "derived from `[node] ae_title` and `[node] station_name`",
+    "DimensionIndexValues": "the number of the segment",
+    "DimensionOrganizationUID": "derived, as other UIDs",
     "DisplayedAreaBottomRightHandCorner": "the whole image",
     "DisplayedAreaTopLeftHandCorner": "the whole image",
     "GraphicData": "closed outlines and circles, in the pixel grid of the image as received",
@@ -41,8 +45,9 @@ ATTRIBUTES: Final[Mapping[str, str]] = {
     "LUTDescriptor": _DISPLAY,
     "LossyImageCompression": "when the image says so of itself",
     "ModalityLUTSequence": "when the image has one",
+    "NumberOfFrames": "one for each mark",
     "NumberOfGraphicPoints": "of Graphic Data",
-    "PixelData": "the picture",
+    "PixelData": "the picture, or the masks",
     "PredecessorDocumentsSequence": "when an earlier revision was sent",
     "PredecessorDocumentsSequence>ReferencedSeriesSequence>ReferencedSOPSequence"
     ">ReferencedSOPClassUID": "of the earlier document",
@@ -55,6 +60,7 @@ ATTRIBUTES: Final[Mapping[str, str]] = {
     "PresentationLUTShape": _DISPLAY,
     "PresentationPixelAspectRatio": "when the image has no spacing",
     "PresentationPixelSpacing": "of the image's plane",
+    "ReferencedSegmentNumber": "from 1",
     "ReferencedRequestSequence": "when the image has a Request Attributes Sequence",
     "ReferencedSOPClassUID": _OF_IMAGE,
     "ReferencedSOPInstanceUID": _OF_IMAGE,
@@ -63,6 +69,9 @@ ATTRIBUTES: Final[Mapping[str, str]] = {
     "RescaleType": "when the image rescales its values",
     "Rows": f"those of the image, at most {MOST_ROWS}",
     "SOPInstanceUID": "derived, see 9.1.1.1",
+    "SegmentAlgorithmName": "of the model",
+    "SegmentLabel": "tracking identifier of the mark, as in the SR",
+    "SegmentNumber": "from 1",
     "SeriesDate": _COMPLETE,
     "SeriesDescription": "of the kind, and the side where a series has one",
     "SeriesInstanceUID": "derived, see 9.1.1.1",

@@ -91,7 +91,7 @@ class Sample:
 def model(version: str = "1", *, points: int = 3, recommended: int = 1) -> Algorithm:
     """A model with operating points 0 to `points`, as the node names it."""
     spec = ModelSpec(
-        name="example",
+        name=f"example {version}",
         version=version,
         patch_size=224,
         stride=176,
@@ -119,7 +119,7 @@ def samples(folder: Path) -> list[Sample]:
     odd[0].TimezoneOffsetFromUTC = "-0530"
     full[0].TimezoneOffsetFromUTC = "+0200"
     marks = (
-        (finding(), finding(60.0, point=2)),
+        (finding(), finding(60.0, point=1), finding(15.0, 60.0, point=2)),
         (finding(20.0, point=1, calcifications=0), finding(50.0, point=3)),
         (),
         (finding(30.0, calcifications=5),),
