@@ -97,6 +97,10 @@ def draw_view(
     marks = numbered(findings)
     default = [mark for mark in marks if mark[1].operating_point <= recommended]
     others = [mark for mark in marks if mark[1].operating_point > recommended]
+    # First, so that no mark or label is hidden under them.
+    shown.scale_bar((50, 30, 20, 10), 10, spacing.column, right=view_name.startswith("L"))
+    note = "" if default else "optional marks only" if others else "no marks"
+    shown.view_name(view_name, note, caption)
     for canvas, layer in ((shown, default), (optional, others)):
         for _, finding in reversed(layer):
             canvas.outline(finding, shown=canvas is shown)
@@ -107,9 +111,6 @@ def draw_view(
     optional.keep_clear((finding for _, finding in marks), also=shown)
     for number, finding in others:
         optional.label(number, finding, shown=False)
-    shown.scale_bar((50, 30, 20, 10), 10, spacing.column, right=view_name.startswith("L"))
-    note = "" if default else "optional marks only" if others else "no marks"
-    shown.view_name(view_name, note, caption)
     return ViewPicture(film, shown.finished(), optional.finished())
 
 
