@@ -31,7 +31,7 @@ FEATURES: Sequence[Feature] = (accounts, today, health, peers, exams, viewer, mo
 """The packages of the features, in the order their routes are looked through."""
 
 
-def create_app(console: Console) -> FastAPI:
+def create_app(console: Console, features: Sequence[Feature] = FEATURES) -> FastAPI:
     """The pages, the API under /api/v1 and its description under /api/v1/openapi.json."""
     app = FastAPI(
         title="cadnode",
@@ -45,7 +45,7 @@ def create_app(console: Console) -> FastAPI:
     app.add_middleware(Guard, rules=console.access.guard_rules)
     problems.add_handlers(app)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
-    for feature in FEATURES:
+    for feature in features:
         app.include_router(feature.pages(console), include_in_schema=False)
         app.include_router(feature.api(console), prefix="/api/v1")
     return app

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import json
 import threading
@@ -18,12 +19,18 @@ from joserfc.jwk import OctKey, RSAKey
 CLIENT, SECRET = "cadnode", "the client secret"
 
 
+@functools.cache
+def rsa_key(kid: str) -> RSAKey:
+    """A key of its own for each name."""
+    return RSAKey.generate_key(2048, {"kid": kid})
+
+
 class LyingProvider:
     """Checks what a provider has to check; says what a test has it say."""
 
     def __init__(self, now: int) -> None:
         self.now = now
-        self.key = RSAKey.generate_key(2048, {"kid": "1"})
+        self.key = rsa_key("1")
         self.signs_with: RSAKey | OctKey | None = self.key
         self.algorithm = "RS256"
         self.about: dict[str, Any] = {}

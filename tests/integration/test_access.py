@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -28,8 +28,9 @@ from cadnode.core.audit import AuditEvent, NoTrail, UserLogin, UserLogout
 from cadnode.storage.account_store import AccountStore
 from cadnode.storage.database import upgrade
 from cadnode.storage.passwords import Passwords
+from cadnode.web import accounts as accounts_feature
 from cadnode.web.access import csrf
-from cadnode.web.server import create_app
+from cadnode.web.server import FEATURES, Feature, create_app
 
 START = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
 WORD = "correct horse"
@@ -82,7 +83,9 @@ def empty_database() -> bytes:
 
 
 @contextmanager
-def site_with(folder: Path, web: str = "") -> Iterator[Site]:
+def site_with(
+    folder: Path, web: str = "", features: Sequence[Feature] = (accounts_feature,)
+) -> Iterator[Site]:
     (folder / "data").mkdir(parents=True, exist_ok=True)
     (folder / "data" / "cadnode.db").write_bytes(empty_database())
     config = folder / "cadnode.toml"
@@ -105,7 +108,7 @@ def site_with(folder: Path, web: str = "") -> Iterator[Site]:
     values = {name: getattr(console, name) for name in console.__dataclass_fields__}
     console = type(console)(**{**values, "access": access, "clock": lambda: now[0]})
     try:
-        yield Site(create_app(console), access, accounts, store, audit, now)
+        yield Site(create_app(console, features), access, accounts, store, audit, now)
     finally:
         store.close()
 
@@ -631,6 +634,11 @@ class TestRoles:
     PUBLIC = ("/sign-in", "/sign-out")
     SEARCHES = ("/exams", "/exams/csv", "/api/v1/exams/search", "/api/v1/exams/search.csv")
     """They change nothing; what is searched for shall not stand in an address."""
+
+    @pytest.fixture
+    def site(self, tmp_path: Path) -> Iterator[Site]:
+        with site_with(tmp_path, features=FEATURES) as site:
+            yield site
 
     def routes(self, site: Site) -> Iterator[tuple[str, str]]:
         for method, path in every_route(site.app):

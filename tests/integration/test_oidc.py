@@ -13,13 +13,21 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 from fastapi.testclient import TestClient
-from joserfc.jwk import OctKey, RSAKey
+from joserfc.jwk import OctKey
 
 from cadnode.config.tables import WebTable
-from cadnode.console import access as console_access
+from cadnode.console.access import provider_of
 from cadnode.core.accounts import Origin, Role
 from cadnode.core.audit import UserLogin
-from tests.integration.identity_provider import CLIENT, SECRET, LyingProvider, lying_provider
+from cadnode.core.errors import ConfigError
+from cadnode.web.access.ports import Visitor
+from tests.integration.identity_provider import (
+    CLIENT,
+    SECRET,
+    LyingProvider,
+    lying_provider,
+    rsa_key,
+)
 from tests.integration.test_access import START, WORD, Site, site_with
 from tests.peers import free_port, require, wait_for_port
 
@@ -196,7 +204,7 @@ def test_nor_one_that_the_provider_has_not_signed(site, provider, algorithm):
         # With the client secret, which the client could have done itself.
         provider.signs_with, provider.algorithm = OctKey.import_key(SECRET * 3), "HS256"
     else:
-        provider.signs_with = RSAKey.generate_key(2048, {"kid": "1"})
+        provider.signs_with = rsa_key("somebody else's")
     browser = site.browser()
     answer = go(browser, provider)
     assert (answer.status_code, "E906" in answer.text) == (401, True)
@@ -205,7 +213,7 @@ def test_nor_one_that_the_provider_has_not_signed(site, provider, algorithm):
 
 def test_new_keys_of_the_provider_are_fetched_when_they_are_needed(site, provider):
     go(site.browser(), provider)
-    provider.key = RSAKey.generate_key(2048, {"kid": "2"})
+    provider.key = rsa_key("2")
     provider.signs_with = provider.key
     browser = site.browser()
     go(browser, provider)
@@ -270,7 +278,7 @@ class TestAProviderInTrouble:
             answer = self.arrive(site)
             assert (answer.status_code, "E906" in answer.text) == (503, True)
             assert "cannot be reached (ConnectError)" in answer.text
-            assert site.access.sign_in("anna", WORD, visitor("127.0.0.1"))
+            assert site.access.sign_in("anna", WORD, Visitor("127.0.0.1", ""))
 
     @pytest.mark.parametrize(
         ("about", "says"),
@@ -293,10 +301,6 @@ class TestAProviderInTrouble:
         assert "it answered 500" in answer.text
 
 
-def visitor(address: str) -> Any:
-    return console_access.Visitor(address, "")
-
-
 def test_without_a_provider_there_is_no_way_there(tmp_path):
     with site_with(tmp_path) as site:
         assert site.browser().get("/sign-in/provider").status_code == 404
@@ -311,8 +315,8 @@ def test_a_secret_in_a_file_that_cannot_be_read_is_said_at_the_start(tmp_path):
             "oidc_client_secret_file": tmp_path / "missing",
         }
     )
-    with pytest.raises(console_access.ConfigError, match="oidc_client_secret_file"):
-        console_access.provider_of(web)
+    with pytest.raises(ConfigError, match="oidc_client_secret_file"):
+        provider_of(web)
 
 
 @pytest.mark.peers
