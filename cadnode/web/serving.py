@@ -53,6 +53,8 @@ class WebServer:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(address)
+            # Whoever comes before the server is ready waits instead of being refused.
+            listener.listen()
         except OSError as error:
             listener.close()
             raise PortTaken(
