@@ -148,6 +148,18 @@ def test_a_view_without_findings_has_no_marks_and_says_so() -> None:
     assert not noted[:, : noted.shape[1] // 4].any()
 
 
+def test_a_caption_is_written_below_the_name_of_the_view() -> None:
+    plain, captioned = (
+        draw_marks(tissue(), [mark()], spacing=SQUARE, view_name="LCC", height=600, caption=caption)
+        for caption in ("", "Not for diagnosis")
+    )
+    changed = np.any(np.asarray(plain) != np.asarray(captioned), axis=-1)
+    rows, columns = np.nonzero(changed)
+    assert rows.min() > 400
+    assert columns.min() > changed.shape[1] // 4
+    assert changed.sum() > 300
+
+
 @settings(max_examples=25, deadline=None)
 @given(x=st.floats(0, 400), y=st.floats(0, 600))
 def test_a_label_is_never_cut_off(x: float, y: float) -> None:
