@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import date
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,8 +28,10 @@ from cadnode.core.drift import (
 from cadnode.core.model import ModelSpec, model_label
 from cadnode.training.detection import DetectionCase
 from cadnode.training.evaluate import DetectionResults, PatchResults
-from cadnode.training.fit import Epoch
 from cadnode.training.metrics import Figure, roc
+
+if TYPE_CHECKING:
+    from cadnode.training.fit import Epoch
 
 MOST_FALSE = 10.0
 """The FROC curve is kept up to so many false marks per image: no reader looks at more."""
