@@ -16,6 +16,8 @@ from fastapi.testclient import TestClient
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
+from cadnode.app import App
+from cadnode.config import load_settings
 from cadnode.console import open_console
 from cadnode.core import metrics as m
 from cadnode.core.accounts import Role
@@ -24,8 +26,9 @@ from cadnode.core.metrics import Counter
 from cadnode.core.processes import RECEIVE, WEB, WORK, ProcessFacts, ProcessRecord
 from cadnode.metrics.recording import Recording
 from cadnode.storage.beats import BeatRecords
+from cadnode.web import health, today
 from cadnode.web.server import create_app
-from tests.console import ConsoleUnderTest, console_under_test
+from tests.console import ConsoleUnderTest
 from tests.contract.test_exam_store import new_image
 from tests.peers import require
 
@@ -36,6 +39,19 @@ DESTINATIONS = "".join(
 )
 PATHS = ("/healthz", "/readyz", "/metrics")
 FIT = ProcessFacts(model="calc", model_version="1.0")
+
+
+@contextmanager
+def console_under_test(folder: Path, extra: str) -> Iterator[ConsoleUnderTest]:
+    """A node that is not running, and somebody on the same machine."""
+    config = folder / "cadnode.toml"
+    config.write_text(f'[node]\ndata_dir = "data"\n[retention]\nreserve_mb = 1\n{extra}')
+    app = App(load_settings(config, {}))
+    store = app.open_store(create=True)
+    console = create_app(open_console(app, store), [health, today])
+    with TestClient(console, base_url="http://127.0.0.1", client=("127.0.0.1", 5)) as browser:
+        yield ConsoleUnderTest(app, store, app.spool(), browser)
+    store.close()
 
 
 @pytest.fixture
@@ -73,7 +89,7 @@ def silence(console: ConsoleUnderTest, destination: str) -> None:
 @contextmanager
 def asked_from(console: ConsoleUnderTest, address: str) -> Iterator[TestClient]:
     """A client on another machine."""
-    app = create_app(open_console(console.app, console.store))
+    app = create_app(open_console(console.app, console.store), [health])
     with TestClient(app, base_url="http://127.0.0.1", client=(address, 50000)) as client:
         yield client
 
@@ -229,7 +245,7 @@ class TestWhoMayAsk:
         access = open_console(console.app, console.store).access
         _, secret = access.add_token("prometheus", Role.VIEWER, 30, owner=None, by="test")
         headers = {"Authorization": f"Bearer {secret}"}
-        app = create_app(open_console(console.app, console.store))
+        app = create_app(open_console(console.app, console.store), [health])
         for scheme, status in (("https", 200), ("http", 401)):
             with TestClient(
                 app, base_url=f"{scheme}://127.0.0.1", client=("10.0.0.9", 5)
