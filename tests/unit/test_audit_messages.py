@@ -25,6 +25,8 @@ from cadnode.core.audit import (
     StudyDeleted,
     Subject,
     TransferBegun,
+    UserLogin,
+    UserLogout,
 )
 from tests.audit_schema import checked, code, objects, roles
 
@@ -45,6 +47,9 @@ EVENTS: list[AuditEvent] = [
     Queried(NODE, MODALITY, "1.2.840.10008.5.1.4.1.2.2.1", b"\x08\x00", "1.2.840.10008.1.2"),
     StudyDeleted("1.2.3", 4),
     InstancesAccessed("Test^Reader", "10.0.0.99", INSTANCES),
+    UserLogin("anna", "10.0.0.99"),
+    UserLogin("anna", "cad.example", "too many sign-ins have failed"),
+    UserLogout("anna", "10.0.0.99"),
 ]
 
 
@@ -78,9 +83,12 @@ def test_every_message_holds_to_the_schema(event):
                 ("110112", "DCM", "Query"),
                 ("110105", "DCM", "DICOM Study Deleted"),
                 ("110103", "DCM", "DICOM Instances Accessed"),
+                ("110114", "DCM", "User Authentication"),
+                ("110114", "DCM", "User Authentication"),
+                ("110114", "DCM", "User Authentication"),
             ],
-            "EEEECREDR",
-            "008004000",
+            "EEEECREDREEE",
+            "008004000040",
             strict=True,
         )
     ),
@@ -117,6 +125,25 @@ def test_who_looked_at_an_exam_is_named_with_the_study_and_the_patient():
     assert (node.attrib["UserIsRequestor"], node.attrib["UserID"]) == ("false", "cadnode receive")
     assert objects(root)["110180"].attrib["ParticipantObjectID"] == "1.2.3"
     assert objects(root)["2"].attrib["ParticipantObjectID"] == "PID-7"
+
+
+def test_who_signs_in_or_out_is_the_requestor_and_a_refusal_says_why():
+    login, refused, logout = (written(event) for event in EVENTS[9:12])
+    assert code(login, "EventTypeCode") == ("110122", "DCM", "Login")
+    assert code(refused, "EventTypeCode") == ("110122", "DCM", "Login")
+    assert code(logout, "EventTypeCode") == ("110123", "DCM", "Logout")
+    person, node = refused.findall("ActiveParticipant")
+    assert person.attrib == {
+        "UserID": "anna",
+        "UserIsRequestor": "true",
+        "NetworkAccessPointID": "cad.example",
+        "NetworkAccessPointTypeCode": "1",
+    }
+    assert node.attrib["UserIsRequestor"] == "false"
+    why = refused.find("EventIdentification/EventOutcomeDescription")
+    assert why is not None
+    assert why.text == "too many sign-ins have failed"
+    assert login.find("EventIdentification/EventOutcomeDescription") is None
 
 
 def test_an_alert_names_the_stranger_and_says_why():

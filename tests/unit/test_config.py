@@ -29,6 +29,15 @@ port = 104
 """
 
 
+OIDC = """
+[web]
+oidc_issuer = "https://id.example"
+oidc_client_id = 'x'
+oidc_client_secret = "a secret"
+oidc_roles = { "cad" = 'admin' }
+"""
+
+
 def write(folder: Path, text: str) -> Path:
     file = folder / "cadnode.toml"
     file.write_text(text)
@@ -100,6 +109,17 @@ def test_without_a_folder_the_model_is_the_one_we_ship(tmp_path):
         (SOURCE + "[[pull]]\nsource = 'pax'", "pull: there is no source 'pax' in [[sources]]"),
         (SOURCE + "[[pull]]\nsource = 'old'\n" * 2, "may stand together once only"),
         (SOURCE + "retrieve = 'wado'", "sources.0.retrieve: Input should be 'get' or 'move'"),
+        ("[web]\nhost = '0.0.0.0'", "passwords would go over the network in clear"),
+        ("[web]\nhost = 'node.example'", "passwords would go over the network in clear"),
+        ("[web]\ntls = true", "web.tls = true needs certificate and key in [web] or in [tls]"),
+        ("[web]\nkey = 'k.pem'", "web: certificate and key go together"),
+        ("[web]\ntrusted_proxies = ['proxy']", "web.trusted_proxies.0: an address or a network"),
+        ("[web]\nsession_hours = 0", "web.session_hours: Input should be greater than 0"),
+        (OIDC.replace("https", "http"), "web.oidc_issuer: an issuer is an https:// URL"),
+        (OIDC.replace("oidc_client_id = 'x'", ""), "oidc_issuer needs oidc_client_id"),
+        (OIDC.replace("oidc_roles", "# "), "oidc_issuer needs oidc_roles"),
+        (OIDC.replace("'admin'", "'root'"), "Input should be 'viewer', 'operator' or 'admin'"),
+        (OIDC + "oidc_client_secret_file = 'f'", "one of the two"),
         ("[node", "not valid TOML"),
     ],
 )
@@ -125,6 +145,38 @@ def test_a_bad_variable_is_one_line_too(tmp_path, monkeypatch, variable, value, 
     with pytest.raises(ConfigError, match="E101") as error:
         load_settings(write(tmp_path, ""))
     assert says in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "host = '127.0.0.1'",
+        "host = '::1'",
+        "host = 'localhost'",
+        "host = '0.0.0.0'\nallow_plain = true",
+        "host = '0.0.0.0'\ntrusted_proxies = ['10.0.0.2', '10.1.0.0/16']",
+        "host = '0.0.0.0'\ntls = true\ncertificate = 'c.pem'\nkey = 'k.pem'",
+        "host = '0.0.0.0'\nenabled = false",
+        "oidc_issuer = 'http://127.0.0.1:9400'\noidc_client_id = 'x'\noidc_roles = {a = 'viewer'}",
+    ],
+)
+def test_the_console_is_reached_from_where_nobody_can_listen_in(tmp_path, text):
+    load_settings(write(tmp_path, f"[web]\n{text}"), {})
+
+
+def test_the_console_shows_its_own_certificate_or_the_one_of_the_node(tmp_path):
+    node = "[tls]\ncertificate = 'n.pem'\nkey = 'n.key'\n[web]\ntls = true\n"
+    settings = load_settings(write(tmp_path, node), {})
+    assert settings.web_certificate == (tmp_path / "n.pem", tmp_path / "n.key")
+    settings = load_settings(write(tmp_path, node + "certificate = 'w.pem'\nkey = 'w.key'\n"), {})
+    assert settings.web_certificate == (tmp_path / "w.pem", tmp_path / "w.key")
+
+
+def test_no_secret_is_shown(tmp_path):
+    settings = load_settings(write(tmp_path, OIDC), {})
+    assert settings.web.oidc_client_secret.get_secret_value() == "a secret"
+    for shown in (str(settings), repr(settings), settings.model_dump_json()):
+        assert "a secret" not in shown
 
 
 def test_an_unreadable_file_is_said_so(tmp_path):
