@@ -126,6 +126,15 @@ def test_dciodvfy_finds_nothing(shown: Mapping[str, Shown], name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
+def test_the_checker_of_dcmtk_passes_it(shown: Mapping[str, Shown], name: str) -> None:
+    dcmpschk = require("dcmpschk", "dcmtk")
+    ran = subprocess.run([dcmpschk, shown[name].state], capture_output=True, text=True, check=False)
+    said = (ran.stdout + ran.stderr).splitlines()
+    assert "W: Test passed." in said
+    assert not [line for line in said if line.startswith("E:")]
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_a_viewer_draws_the_outline_around_what_it_is_the_outline_of(
     shown: Mapping[str, Shown], name: str
 ) -> None:
