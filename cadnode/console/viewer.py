@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import queue
 import tempfile
 import threading
 import zipfile
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cadnode import __version__
 from cadnode.app import App, Store, utc_now
@@ -43,6 +45,12 @@ from cadnode.web.viewer.ports import (
 ACCESS_AGAIN = timedelta(minutes=10)
 """The same person at the same exam is told to the audit trail once in this time."""
 MOST_ACCESSES = 10_000
+DECODERS = 2
+"""Images decoded at once; each takes a processor, and memory for itself."""
+FAILS_AGAIN = timedelta(minutes=1)
+"""An image that could not be decoded is not tried again for so long: it is asked for in many tiles,
+and each try may take as long as the limit of the decoder."""
+MOST_FAILURES = 1000
 ZIP_IN_MEMORY = 32 << 20
 """A larger zip file is built on disk."""
 UNKNOWN_SPACING = PixelSpacing(0.1, 0.1)
@@ -58,16 +66,22 @@ class NodeViewer:
         self._study = StudyRecords(store.database)
         self._data_dir = app.settings.node.data_dir
         work = app.settings.work
-        self._reader = DicomReader(
-            ReadLimits(
-                max_pixels=work.max_pixels,
-                decode_seconds=work.decode_seconds,
-                decode_bytes=work.decode_memory_mb << 20,
-            )
+        limits = ReadLimits(
+            max_pixels=work.max_pixels,
+            decode_seconds=work.decode_seconds,
+            decode_bytes=work.decode_memory_mb << 20,
         )
+        self._reader = DicomReader(limits)
+        # Each with a decoding process of its own; a hanging asks for four images at once.
+        self._decoders: queue.LifoQueue[DicomReader] = queue.LifoQueue()
+        for _ in range(DECODERS):
+            self._decoders.put(DicomReader(limits))
+        # Layers in colour at full resolution: 16 bytes and more for each pixel.
+        self._drawing = threading.Lock()
         self._pyramids = PyramidCache(app.settings.web.image_memory_mb << 20)
         self._points: dict[str, OperatingPoints | None] = {}
         self._accesses: dict[tuple[int, str, str], datetime] = {}
+        self._failures: dict[str, tuple[ImageFailed, datetime]] = {}
         self._lock = threading.Lock()
 
     # ---- the exam ----------------------------------------------------------------------------
@@ -223,24 +237,40 @@ class NodeViewer:
         if record.purged:
             raise NotFound(f"the file of image {record.image.id} was deleted by the retention")
         path = self._data_dir / record.image.path
-        return self._pyramids.get(
-            f"{record.image.id} {record.image.sha256}",
-            lambda: self._reader.grey(path, self._reader.header(path)),
-        )
+        key = f"{record.image.id} {record.image.sha256}"
+        return self._pyramids.get(key, lambda: self._decoded(key, path))
+
+    def _decoded(self, key: str, path: Path) -> NDArray[np.uint8]:
+        with self._lock:
+            failed = self._failures.get(key)
+        if failed is not None and utc_now() < failed[1]:
+            raise ImageFailed(failed[0].reason) from failed[0]
+        decoder = self._decoders.get()
+        try:
+            return decoder.grey(path, decoder.header(path))
+        except ImageFailed as failure:
+            with self._lock:
+                if len(self._failures) >= MOST_FAILURES:
+                    self._failures.clear()
+                self._failures[key] = (failure, utc_now() + FAILS_AGAIN)
+            raise
+        finally:
+            self._decoders.put(decoder)
 
     def _picture(self, exam_id: int, image: ViewedImage) -> Download:
         pyramid = self._pyramid(image.record)
         points = image.operating_points
-        drawn = draw_marks(
-            np.divide(pyramid.grey, 255, dtype=np.float32),
-            image.record.image.findings,
-            spacing=image.spacing or UNKNOWN_SPACING,
-            view_name=image.view_name,
-            recommended=points.recommended if points else 0,
-            height=pyramid.height,
-        )
         file = BytesIO()
-        drawn.save(file, "PNG", compress_level=3)
+        with self._drawing:
+            drawn = draw_marks(
+                np.divide(pyramid.grey, 255, dtype=np.float32),
+                image.record.image.findings,
+                spacing=image.spacing or UNKNOWN_SPACING,
+                view_name=image.view_name,
+                recommended=points.recommended if points else 0,
+                height=pyramid.height,
+            )
+            drawn.save(file, "PNG", compress_level=3)
         return Download(_picture_name(exam_id, image), file.getvalue())
 
     def _findings(self, exam: ViewedExam) -> dict[str, Any]:

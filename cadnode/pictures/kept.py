@@ -19,8 +19,7 @@ class PyramidCache:
         self._limit = limit_bytes
         self._kept: OrderedDict[str, Pyramid] = OrderedDict()
         self._lock = threading.Lock()
-        # One image is decoded at a time: a hanging asks for four at once, each in many tiles.
-        self._decoding = threading.Lock()
+        self._decoding: dict[str, threading.Lock] = {}
 
     @property
     def bytes(self) -> int:
@@ -34,11 +33,18 @@ class PyramidCache:
         found = self._look(key)
         if found is not None:
             return found
-        with self._decoding:
+        # Many tiles of one image are asked for at once, before any is there.
+        with self._lock:
+            decoding = self._decoding.setdefault(key, threading.Lock())
+        with decoding:
             found = self._look(key)
             if found is None:
-                found = Pyramid(decode())
-                self._keep(key, found)
+                try:
+                    found = Pyramid(decode())
+                    self._keep(key, found)
+                finally:
+                    with self._lock:
+                        self._decoding.pop(key, None)
             return found
 
     def _look(self, key: str) -> Pyramid | None:

@@ -420,6 +420,24 @@ class TestStates:
         # What can be had is had.
         assert fresh.browser.get("/api/v1/exams/1/archive.zip").status_code == 200
 
+    def test_an_image_that_cannot_be_decoded_is_not_decoded_for_every_tile(
+        self, fresh, monkeypatch
+    ):
+        whole = mammogram(study_uid=STUDY, transfer_syntax_uid=JPEG_LOSSLESS)
+        whole.PixelData = whole.PixelData[:200] + bytes(200) + whole.PixelData[400:]
+        receive(fresh, [whole])
+        now, tries = [utc_now()], []
+        grey = DicomReader.grey
+        monkeypatch.setattr("cadnode.console.viewer.utc_now", lambda: now[0])
+        monkeypatch.setattr(DicomReader, "grey", lambda *of: tries.append(1) or grey(*of))
+        path = "/api/v1/exams/1/images/1/tiles_files/6/0_0.jpg"
+        first, second = fresh.browser.get(path), fresh.browser.get(path)
+        assert (first.status_code, second.status_code, len(tries)) == (422, 422, 1)
+        assert second.json()["detail"][:9] == first.json()["detail"][:9]
+        now[0] += timedelta(minutes=1)
+        fresh.browser.get(path)
+        assert len(tries) == 2
+
     def test_a_purged_exam_keeps_its_history_and_has_no_pictures(self, fresh):
         receive(fresh, [secondary_capture(study_uid=STUDY)])
         analyze(fresh)
