@@ -1,7 +1,8 @@
 """A marked patient goes every way through the node, faults included: who says the name?
 
-Allowed are the DICOM files themselves, and the Patient ID in audit messages. Everything else that
-the node prints, writes or shows about itself is searched, bytes and all.
+Allowed are the DICOM files themselves, the Patient ID in audit messages, and Patient ID and
+accession number in one table of the job database. Everything else that the node prints, writes or
+shows about itself is searched, bytes and all.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ import json
 import os
 import re
 import socket
+import sqlite3
 import stat
 import struct
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,7 @@ from tests.rsyslog import rsyslog
 pytestmark = [pytest.mark.node, pytest.mark.peers]
 
 NAME, PATIENT_ID, BIRTH_DATE = "Geheime^Marke", "GEHEIM-4711", "19410203"
+ACCESSION, OTHER_ID = "GEHEIM-A17", "GEHEIM-0815"
 FORBIDDEN = re.compile(rb"geheim|marke|19410203|1941-02-03", re.IGNORECASE)
 
 BROKEN_ANALYSIS = f"""
@@ -72,6 +75,7 @@ def marked(dataset: Dataset) -> Dataset:
     """The same image, with the marked patient wherever an image may name one."""
     dataset.PatientName, dataset.PatientID = NAME, PATIENT_ID
     dataset.PatientBirthDate = BIRTH_DATE
+    dataset.AccessionNumber = ACCESSION
     dataset.OtherPatientNames = dataset.ReferringPhysicianName = NAME
     for keyword in ("PatientComments", "ImageComments", "StudyID", "StudyDescription"):
         setattr(dataset, keyword, "Geheim")
@@ -99,7 +103,7 @@ def faulty() -> list[Dataset]:
     """Images that fail in many ways, each in an exam of its own, and a mix-up."""
     truncated, other, broken = exam("cut short")[0], exam("mixed up"), exam("broken")[0]
     truncated.PixelData = truncated.PixelData[:1000]
-    other[1].PatientID, other[1].PatientName = "GEHEIM-0815", "Marke^Andere"
+    other[1].PatientID, other[1].PatientName = OTHER_ID, "Marke^Andere"
     broken.SOPInstanceUID = f"{derive_uid('broken')[:50]}.999"
     broken.file_meta.MediaStorageSOPInstanceUID = broken.SOPInstanceUID
     return [truncated, *other[:2], broken]
@@ -186,6 +190,13 @@ def processes(root: int) -> list[int]:
     return found
 
 
+def without_ids(content: bytes) -> bytes:
+    """Without what may stand where Patient ID and accession number may."""
+    for known in (PATIENT_ID, OTHER_ID, ACCESSION):
+        content = content.replace(known.encode(), b"")
+    return content
+
+
 def titles(root: int) -> dict[str, bytes]:
     """What any user of the machine can see of the node's processes."""
     seen = {}
@@ -201,6 +212,21 @@ def titles(root: int) -> dict[str, bytes]:
             except OSError:
                 continue
     return seen
+
+
+def without_identifiers(file: Path, scratch: Path) -> bytes:
+    """The job database as it would be without the one table that may say who the patient is."""
+    with (
+        closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=30)) as source,
+        closing(sqlite3.connect(scratch / "copy.db", isolation_level=None)) as copy,
+    ):
+        source.backup(copy)
+        known = set(copy.execute("SELECT patient_id, accession_number FROM exam_identifiers"))
+        assert (PATIENT_ID, ACCESSION) in known
+        assert known <= {(PATIENT_ID, ACCESSION), (OTHER_ID, ACCESSION), (None, None)}
+        copy.execute("DELETE FROM exam_identifiers")
+        copy.execute("VACUUM")
+    return (scratch / "copy.db").read_bytes()
 
 
 def open_to_others(folder: Path) -> list[str]:
@@ -318,9 +344,11 @@ def test_nothing_but_the_objects_and_the_audit_messages_says_who_the_patient_is(
         exposed = open_to_others(node.folder / "data")
         seen["commands"] = commands(node, tmp_path)
         database = {
-            f"database {file.name}": file.read_bytes()
+            f"database {file.name}": without_ids(file.read_bytes())
             for file in (*(node.folder / "data").glob("cadnode.db*"), *tmp_path.glob("*.db*"))
         }
+        copied = without_identifiers(node.folder / "data" / "cadnode.db", tmp_path)
+        database["database without its table of identifiers"] = copied
         exposed += open_to_others(node.folder / "data")
         exposed += [
             f"{file.name}: {stat.S_IMODE(file.stat().st_mode):o}"
@@ -335,7 +363,7 @@ def test_nothing_but_the_objects_and_the_audit_messages_says_who_the_patient_is(
         for file in scratch.rglob("*")
         if file.is_file()
     }
-    seen["audit trail"] = audit.replace(PATIENT_ID.encode(), b"").replace(b"GEHEIM-0815", b"")
+    seen["audit trail"] = without_ids(audit)
 
     said = {
         where: [content[max(0, m.start() - 80) : m.end() + 40] for m in FORBIDDEN.finditer(content)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Request, Response
@@ -33,9 +33,10 @@ TONES: Mapping[ExamStatus, str] = {
 }
 
 
-async def sent_form(request: Request) -> FormData:
-    """The fields of the form in the body of a request."""
-    return await request.form()
+async def sent_form(request: Request) -> AsyncIterator[FormData]:
+    """The fields of the form in the body of a request; a file among them is closed at the end."""
+    async with request.form() as form:
+        yield form
 
 
 Number = Annotated[int, Path(ge=1, le=2**53)]
@@ -141,6 +142,7 @@ def _page(request: Request, console: Console, user: User, asked: Asked, place: s
         problems=problems,
         page=SearchPage(()) if nothing else exams.find(search, limit=PER_PAGE, cursor=cursor),
         count=Count(0, exact=True) if nothing else exams.count(search),
+        order=search.order,
         place=place,
         statuses=list(ExamStatus),
         orders={Order.NEWEST: "newest first", Order.WAITING_LONGEST: "waiting longest first"},
