@@ -12,6 +12,8 @@ WIDTH, HEIGHT = 460, 300
 LEFT, RIGHT, TOP, BOTTOM = 56, 12, 12, 46
 """Room around the drawing area, for ticks and labels."""
 TICKS = 5
+_NARROWEST = 1e-6
+"""Values that lie nearer to each other are one value to the eye."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,7 @@ def plot(
 
 def _around(values: Sequence[float]) -> tuple[float, float]:
     low, high = min(values, default=0.0), max(values, default=1.0)
-    if low == high:
+    if high - low < _NARROWEST:
         return low - 0.5, high + 0.5
     step = _step(high - low)
     return floor(low / step) * step, ceil(high / step) * step
