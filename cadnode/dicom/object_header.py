@@ -165,7 +165,7 @@ def new_object(
         modality=kind.modality,
         manufacturer=equipment.manufacturer,
         transfer_syntax_uid=ExplicitVRLittleEndian,
-        series_description=kind.series_description,
+        series_description=kind.series_description + revised(report),
         manufacturer_model_name=equipment.model_name,
         device_serial_number=equipment.device_serial_number,
         specific_character_set="ISO_IR 192",
@@ -179,6 +179,11 @@ def new_object(
     made.file_meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
     made.file_meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
     return made
+
+
+def revised(report: ExamReport) -> str:
+    """What is added to a text so that the objects of a later revision are known by it."""
+    return f", revision {report.revision}" if report.revision > 1 else ""
 
 
 def built(made: Dataset, kind: DocumentKind, content: bytes, part: str = "") -> BuiltResult:

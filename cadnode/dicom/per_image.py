@@ -11,7 +11,7 @@ from pydicom import Sequence as DicomSequence
 
 from cadnode.core.exam import ExamReport
 from cadnode.dicom.image_library import SourceImage
-from cadnode.dicom.object_header import DocumentKind
+from cadnode.dicom.object_header import DocumentKind, revised
 from cadnode.dicom.sr_marks import Mark, shown_marks
 
 NOT_FOR_DIAGNOSIS = "Research use, not for diagnosis"
@@ -27,8 +27,7 @@ def marks_by_image(report: ExamReport) -> Sequence[Sequence[Mark]]:
 
 def notice(report: ExamReport) -> str:
     """What made the marks, and what they are not for."""
-    revision = f", revision {report.revision}" if report.revision > 1 else ""
-    return f"{report.algorithm.name} {report.algorithm.version}{revision}\r\n{NOT_FOR_DIAGNOSIS}"
+    return f"{report.algorithm.name} {report.algorithm.version}{revised(report)}\r\n{NOT_FOR_DIAGNOSIS}"
 
 
 def part_name(source: SourceImage, number: int) -> str:

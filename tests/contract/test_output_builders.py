@@ -519,3 +519,11 @@ def test_objects_of_images_are_numbered_as_the_images_and_by_revision(
     assert [dataset.InstanceNumber for dataset in first] == [1, 3, 4]
     assert all(9003 <= dataset.SeriesNumber <= 9005 for dataset in first)
     assert [d.SeriesNumber + 10 for d in first] == [d.SeriesNumber for d in second]
+
+
+def test_the_series_of_a_later_revision_says_so(builder: OutputBuilder, tmp_path: Path) -> None:
+    report = report_of(tmp_path, findings=TWO_CLUSTERS)
+    _, first = built(builder, report)
+    _, second = built(builder, replace(report, revision=2))
+    assert second.SeriesDescription == f"{first.SeriesDescription}, revision 2"
+    assert len(second.SeriesDescription) <= 64
