@@ -132,8 +132,7 @@ class NodeModel:
             card = ""
             problems.append(str(error))
         return BundleFacts(
-            name=bundle.spec.name,
-            version=bundle.spec.version,
+            spec=bundle.spec,
             in_force=in_force,
             manifest=bundle.manifest,
             manifest_sha256=_sha256(bundle.folder / MANIFEST),

@@ -9,6 +9,7 @@ from typing import Any
 
 from cadnode.core.curves import Curves
 from cadnode.core.golden import GoldenCheck
+from cadnode.core.model import ModelSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +53,7 @@ class LoadedModel:
 class BundleFacts:
     """One bundle, with what its files say and whether they are what they were."""
 
-    name: str
-    version: str
+    spec: ModelSpec
     in_force: bool
     manifest: Mapping[str, Any]
     manifest_sha256: str
@@ -65,6 +65,16 @@ class BundleFacts:
     curves: tuple[Curves, ...]
     problems: tuple[str, ...]
     """What of it could not be read."""
+
+    @property
+    def name(self) -> str:
+        """Of the model."""
+        return self.spec.name
+
+    @property
+    def version(self) -> str:
+        """Of the model."""
+        return self.spec.version
 
     @property
     def whole(self) -> bool:

@@ -15,6 +15,7 @@ import hashlib
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -121,7 +122,8 @@ def read_bundle(folder: Path) -> Bundle:
         raise ModelUnfit(f"{folder / MANIFEST}: {error}") from error
     try:
         spec = _spec(manifest)
-        dict(manifest["files"])
+        if not isinstance(manifest["files"], dict):
+            raise TypeError("[files] is no table")
         architecture = str(manifest["model"]["architecture"])
         weights = tuple(folder / str(name) for name in manifest["model"]["weights"])
     except (KeyError, TypeError, ValueError) as error:
@@ -154,7 +156,7 @@ def file_hash(path: Path) -> str:
 
 def _spec(manifest: Mapping[str, Any]) -> ModelSpec:
     model, reading = manifest["model"], manifest["operating_points"]
-    return ModelSpec(
+    spec = ModelSpec(
         name=str(model["name"]),
         version=str(model["version"]),
         patch_size=int(model["patch_size"]),
@@ -165,6 +167,9 @@ def _spec(manifest: Mapping[str, Any]) -> ModelSpec:
         recommended=int(reading["recommended"]),
         map_size=int(model["map_size"]),
     )
+    if min(spec.patch_size, spec.stride, spec.map_size) < 1 or not 0 < spec.pitch_mm < inf:
+        raise ValueError("a size is not above 0")
+    return spec
 
 
 def _check(bundle: Bundle) -> None:

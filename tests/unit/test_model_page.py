@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from cadnode.core.curves import Curves, EpochPoint, curves_from, thinned
 from cadnode.core.drift import LEAST_REFERENCE, ScoreReference, WeekCounts, judge
-from cadnode.core.errors import ConfigError
+from cadnode.core.errors import ConfigError, ModelUnfit
 from cadnode.core.model import ModelSpec
 from cadnode.core.toml_text import to_toml
-from cadnode.inference.bundle import load_bundle
+from cadnode.inference.bundle import load_bundle, read_bundle
 from cadnode.inference.golden import Recomputed, recompute
 from cadnode.training.bundle_curves import curves_file, evaluation_curves, reference_of_normals
 from cadnode.training.bundle_writer import add_to_bundle
@@ -159,6 +159,22 @@ def test_a_folder_that_is_no_bundle_gets_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("map_size = 7", "map_size = 0"),
+        ("pitch_mm = 0.1", "pitch_mm = nan"),
+        ("stride = 176", "stride = -1"),
+        ("[files]", "[[files]]"),
+    ],
+)
+def test_a_manifest_that_makes_no_sense_is_unfit(tmp_path: Path, change: tuple[str, str]) -> None:
+    manifest = small_bundle(tmp_path) / "manifest.toml"
+    manifest.write_text(manifest.read_text().replace(*change))
+    with pytest.raises(ModelUnfit):
+        read_bundle(manifest.parent)
+
+
 VALUES = st.one_of(
     st.booleans(),
     st.integers(-(2**60), 2**60),
@@ -269,7 +285,7 @@ def test_the_shipped_card_is_shown_with_its_tables_and_its_licences() -> None:
         "MS-PL",
         "this repository",
     ]
-    assert words.operating_points(bundle.manifest)[2] == (2, 0.8, True)
+    assert words.operating_points(bundle.spec)[2] == (2, 0.8, True)
 
 
 def test_a_card_without_a_table_of_sources_names_no_licence() -> None:

@@ -117,8 +117,11 @@ def _described(bundle: BundleFacts | None) -> dict[str, Any]:
         return {}
     manifest = bundle.manifest
     return {
-        "reads": words.facts_of(manifest),
-        "points": words.operating_points(manifest),
+        "reads": [
+            ("Network", str(manifest["model"]["architecture"])),
+            *words.facts_of(bundle.spec),
+        ],
+        "points": words.operating_points(bundle.spec),
         "training": words.lines_of(manifest, "training"),
         "results": words.lines_of(manifest, "results"),
         "card": card_html(bundle.card),

@@ -5,44 +5,45 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from cadnode.core.model import ModelSpec
+
 NORMALISATIONS = {
     "local-contrast": "each pixel against the brightness and contrast of its surroundings",
 }
 
 
-def facts_of(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+def facts_of(spec: ModelSpec) -> list[tuple[str, str]]:
     """(what, in words) of how the model reads an image."""
-    model = manifest["model"]
-    size, stride, pitch = model["patch_size"], model["stride"], model["pitch_mm"]
-    cells = model["map_size"]
-    grey = str(model["normalisation"])
+    side, grey = spec.patch_size * spec.pitch_mm, spec.normalisation
     return [
-        ("Network", f"{model['architecture']}"),
-        ("Pixel pitch", f"{pitch:g} mm: every image is resampled to it first"),
+        ("Pixel pitch", f"{spec.pitch_mm:g} mm: every image is resampled to it first"),
         (
             "Patch",
-            f"{size} x {size} pixels, {size * pitch:.1f} mm on a side, one every {stride} pixels",
+            f"{spec.patch_size} x {spec.patch_size} pixels, {side:.1f} mm on a side,"
+            f" one every {spec.stride} pixels",
         ),
         ("Grey levels", f"{grey}: {NORMALISATIONS[grey]}" if grey in NORMALISATIONS else grey),
         (
             "Localisation",
-            f"{cells} x {cells} cells in each patch, {size * pitch / cells:.1f} mm each",
+            f"{spec.map_size} x {spec.map_size} cells in each patch,"
+            f" {side / spec.map_size:.1f} mm each",
         ),
     ]
 
 
-def operating_points(manifest: Mapping[str, Any]) -> list[tuple[int, float, bool]]:
+def operating_points(spec: ModelSpec) -> list[tuple[int, float, bool]]:
     """(number, score from which a mark shows, recommended?) of each, the strictest first."""
-    points = manifest["operating_points"]
     return [
-        (number, float(threshold), number == points["recommended"])
-        for number, threshold in enumerate(points["thresholds"])
+        (number, threshold, number == spec.recommended)
+        for number, threshold in enumerate(spec.thresholds)
     ]
 
 
 def lines_of(manifest: Mapping[str, Any], table: str) -> list[tuple[str, str]]:
     """(key, value) of a table of the manifest, as a person reads them."""
-    found = manifest.get(table, {})
+    found = manifest.get(table)
+    if not isinstance(found, dict):
+        return []
     return [(key.replace("_", " "), _words(value)) for key, value in found.items()]
 
 
