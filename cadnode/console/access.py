@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 from ipaddress import ip_network
@@ -237,9 +238,15 @@ class ConsoleAccess:
             keep_session=sha256_of(keep_session) if keep_session else None,
         )
 
-    def sessions(self, name: str) -> Sequence[Session]:
+    def sessions(self, name: str, *, secret: str) -> Sequence[Session]:
         """See Access."""
-        return self._store.sessions(name, rules=self._sessions, now=self._clock())
+        now = self._clock()
+        here = self._store.signed_in(sha256_of(secret), rules=self._sessions, now=now, used=False)
+        current = None if here is None else here[1].id
+        return [
+            replace(session, current=session.id == current)
+            for session in self._store.sessions(name, rules=self._sessions, now=now)
+        ]
 
     def end_session(self, name: str, session_id: int) -> None:
         """See Access."""

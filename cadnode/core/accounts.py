@@ -86,6 +86,8 @@ class Session:
     address: str
     browser: str
     """What the browser calls itself."""
+    current: bool = False
+    """True for the one that asks."""
 
 
 @dataclass(frozen=True, slots=True)

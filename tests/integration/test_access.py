@@ -30,6 +30,7 @@ from cadnode.storage.database import upgrade
 from cadnode.storage.passwords import Passwords
 from cadnode.web import accounts as accounts_feature
 from cadnode.web.access import csrf
+from cadnode.web.accounts.pages import browser_name
 from cadnode.web.server import FEATURES, Feature, create_app
 
 START = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
@@ -454,6 +455,8 @@ class TestSessions:
             for session in mine.get("/api/v1/me/sessions").json()
             if session["address"] == STRANGER
         )
+        assert "this one" in mine.get("/account").text
+        assert not there["current"]
         assert "signed out" in post(mine, f"/account/sessions/{there['id']}/end").text
         assert other.get("/api/v1/me").status_code == 401
         assert mine.get("/api/v1/me").status_code == 200
@@ -652,7 +655,8 @@ class TestRoles:
         site.add("anna")
         for method, path in self.routes(site):
             answer = site.browser().request(method, path)
-            assert answer.status_code == 403, path
+            expected = 401 if path.startswith("/api/") else 403
+            assert answer.status_code == expected, path
             token = {"Authorization": "Bearer wrong"}
             answer = site.browser().request(method, path, headers=token)
             assert answer.status_code in (303, 401), path
@@ -835,6 +839,27 @@ class TestUsers:
         sign_in(anna, word="a new long one")
         assert post(anna, "/users/anna/role", role="viewer").headers["location"] == "/account"
         assert anna.get("/users").status_code == 403
+
+    @pytest.mark.parametrize(
+        ("called", "name"),
+        [
+            (
+                "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:128.0) Firefox/128.0",
+                "Firefox on Windows",
+            ),
+            ("Mozilla/5.0 (X11; Linux x86_64) Chrome/126.0 Safari/537.36", "Chrome on Linux"),
+            ("Mozilla/5.0 (Windows NT 10.0) Chrome/126.0 Safari/537 Edg/126.0", "Edge on Windows"),
+            (
+                "Mozilla/5.0 (iPhone; CPU iPhone OS 17 like Mac OS X) Safari/604",
+                "Safari on an iPhone",
+            ),
+            ("curl/8.0 (Linux)", "A browser on Linux"),
+            ("curl/8.0", "unknown"),
+            ("", "unknown"),
+        ],
+    )
+    def test_a_browser_has_the_name_that_people_give_it(self, called, name):
+        assert browser_name(called) == name
 
     def test_what_a_stranger_calls_themselves_is_shown_as_text(self, site):
         browser = site.browser()

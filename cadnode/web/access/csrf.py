@@ -13,7 +13,7 @@ import secrets
 
 from fastapi import Request
 
-from cadnode.core.errors import NotAllowed
+from cadnode.core.errors import NotAllowed, NotSignedIn
 from cadnode.web.access.cookies import FRESH_VISIT, SESSION, VISIT, cookie
 from cadnode.web.access.guard import SAFE_METHODS
 
@@ -37,13 +37,15 @@ def token_from(key: str) -> str:
 
 
 async def check(request: Request) -> None:
-    """Raise NotAllowed for a change that brings no token along.
+    """Raise NotAllowed for a change that brings no token along, NotSignedIn for a lost program.
 
     Programs have their own token, which no browser adds by itself: they need none of ours.
     """
     if request.method in SAFE_METHODS or "authorization" in request.headers:
         return
     key = cookie(request, SESSION) or cookie(request, VISIT)
+    if not key and request.url.path.startswith("/api/"):
+        raise NotSignedIn("send a token, as in Authorization: Bearer TOKEN")
     given = request.headers.get(HEADER, "")
     if not given and request.headers.get("content-type", "").startswith(_FORMS):
         field = (await request.form()).get(FIELD, "")

@@ -116,8 +116,8 @@ class Access(Protocol):
         """
         ...
 
-    def sessions(self, name: str) -> Sequence[Session]:
-        """Where somebody is signed in."""
+    def sessions(self, name: str, *, secret: str) -> Sequence[Session]:
+        """Where somebody is signed in; `secret` says which of them asks."""
         ...
 
     def end_session(self, name: str, session_id: int) -> None:

@@ -112,6 +112,8 @@ class SessionOut(BaseModel):
     last_used_at: datetime
     address: str
     browser: str
+    current: bool
+    """True for the one that asks."""
 
 
 def api(console: Console) -> APIRouter:
@@ -177,7 +179,8 @@ def revoke_my_token(
 
 def my_sessions(request: Request, asking: Annotated[User, Depends(person)]) -> Sequence[SessionOut]:
     """Where I am signed in, the last used first."""
-    return [_session(session) for session in access_of(request).sessions(asking.name)]
+    secret = cookie(request, SESSION)
+    return [_session(one) for one in access_of(request).sessions(asking.name, secret=secret)]
 
 
 def end_my_session(
@@ -277,4 +280,5 @@ def _session(session: Session) -> SessionOut:
         last_used_at=session.last_used_at,
         address=session.address,
         browser=session.browser,
+        current=session.current,
     )

@@ -20,6 +20,23 @@ from cadnode.web.console import Console
 from cadnode.web.pages import render
 
 Name = Annotated[str, Path(max_length=64)]
+# In this order: most call themselves by the names of others too.
+_BROWSERS = (
+    ("Edg/", "Edge"),
+    ("OPR/", "Opera"),
+    ("Firefox/", "Firefox"),
+    ("Chrome/", "Chrome"),
+    ("Safari/", "Safari"),
+)
+_SYSTEMS = (
+    ("Windows", "Windows"),
+    ("iPhone", "an iPhone"),
+    ("iPad", "an iPad"),
+    ("Android", "Android"),
+    ("Mac OS X", "a Mac"),
+    ("Linux", "Linux"),
+)
+
 TOKEN_DAYS = 365
 """For which a token is good unless somebody says otherwise."""
 
@@ -50,6 +67,13 @@ def role_named(text: str) -> Role:
     except KeyError as error:
         known = ", ".join(role.name.lower() for role in Role)
         raise AccountRefused(f"there is no such role ({known})") from error
+
+
+def browser_name(called: str) -> str:
+    """What a person calls the browser that calls itself so: "Firefox on Windows"."""
+    browser = next((name for mark, name in _BROWSERS if mark in called), "")
+    system = next((name for mark, name in _SYSTEMS if mark in called), "")
+    return f"{browser or 'A browser'} on {system}" if system else browser or "unknown"
 
 
 def same_twice(password: str, again: str) -> str:
@@ -132,7 +156,8 @@ def _account(request: Request, user: User, **said: Any) -> Response:
         said,
         me=access.account(user.name) if known else None,
         tokens=access.tokens(user.name) if known else [],
-        sessions=access.sessions(user.name) if known else [],
+        sessions=access.sessions(user.name, secret=cookie(request, SESSION)) if known else [],
+        browser_name=browser_name,
         roles=[role for role in Role if role <= user.role],
         now=request.app.state.console.clock(),
         token_days=TOKEN_DAYS,
