@@ -131,10 +131,18 @@ class NodeHealth:
             return None
 
 
-def _alive(records: Sequence[ProcessRecord], slots: Mapping[str, bool]) -> Sequence[ProcessRecord]:
-    """Without those on this machine whose files nobody holds any more: they have just died."""
+def _alive(
+    records: Sequence[ProcessRecord], slots: Mapping[str, frozenset[int]]
+) -> Sequence[ProcessRecord]:
+    """Without those on this machine that hold no file of numbers any more: they have just died."""
     here = gethostname()
-    return [r for r in records if r.host != here or slots.get(r.name, True)]
+    return [
+        record
+        for record in records
+        if record.host != here
+        or record.name not in slots
+        or not slots[record.name].isdisjoint({record.pid, 0})
+    ]
 
 
 def _lines(

@@ -36,6 +36,7 @@ def take_slot(folder: Path, process: str) -> Slot:
         name = f"{process}.{number}"
         lock = _lock(folder / f"{name}{_LOCK}")
         if lock is not None:
+            _sign(lock)
             return Slot(name, folder / f"{name}{SUFFIX}", lock)
     raise OSError(f"{MOST_SLOTS} processes called {process} record already")
 
@@ -75,10 +76,28 @@ def _lock(path: Path) -> int | None:
     return handle
 
 
-def running(folder: Path) -> Mapping[str, bool]:
-    """For each process that has ever recorded here since the start: does one of that name run?"""
-    found: dict[str, bool] = {}
+def running(folder: Path) -> Mapping[str, frozenset[int]]:
+    """By name, of every process that has recorded here since the start: the process ids of those
+    that are alive; 0 where one could not write down its own."""
+    found: dict[str, frozenset[int]] = {}
     for path, alive in files(folder):
         name = path.name.removesuffix(SUFFIX).rpartition(".")[0]
-        found[name] = found.get(name, False) or alive
+        signed = {_signed(path.with_suffix(_LOCK))} if alive else set()
+        found[name] = found.get(name, frozenset()) | signed
     return found
+
+
+def _sign(lock: int) -> None:
+    try:
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, str(os.getpid()).encode(), 0)
+    except OSError:
+        # A full disk: nobody learns which process it is.
+        return
+
+
+def _signed(lock: Path) -> int:
+    try:
+        return int(lock.read_bytes() or b"0")
+    except (OSError, ValueError):
+        return 0

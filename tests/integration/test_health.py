@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -67,9 +68,11 @@ def beat(
     *,
     ago: timedelta = timedelta(),
     host: str = "elsewhere",
+    pid: int | None = None,
 ) -> None:
+    pid = os.getpid() if pid is None else pid
     at = datetime.now(UTC) - ago
-    record = ProcessRecord(f"{name}-{host}", name, host, 1, at - timedelta(hours=1), at, facts)
+    record = ProcessRecord(f"{name}-{host}", name, host, pid, at - timedelta(hours=1), at, facts)
     BeatRecords(console.store.database).beat(record)
 
 
@@ -155,6 +158,14 @@ class TestReadiness:
             "ready": False,
             "reason": "`cadnode work` is not seen",
         }
+
+    def test_one_that_takes_its_place_is_seen_only_when_it_says_so_itself(self, console):
+        beat(console, RECEIVE)
+        beat(console, WORK, host=gethostname(), pid=1)
+        Recording(console.app.metrics_folder, WORK)
+        assert not fresh(console).json()["abilities"]["analyze"]["ready"]
+        beat(console, WORK, host="elsewhere")
+        assert fresh(console).json()["abilities"]["analyze"]["ready"]
 
     def test_a_model_that_is_unfit_or_not_loaded_yet_cannot_analyze(self, console):
         beat(console, RECEIVE)

@@ -113,11 +113,11 @@ class TestProcesses:
         assert process.stdout is not None
         assert process.stdout.readline() == b"counted\n"
         assert "cadnode_associations_open 3.0" in text(tmp_path)
-        assert running(tmp_path) == {"receive": True}
+        assert running(tmp_path) == {"receive": {process.pid}}
         process.send_signal(signal.SIGKILL)
         process.wait()
         process.stdout.close()
-        assert running(tmp_path) == {"receive": False}
+        assert running(tmp_path) == {"receive": frozenset()}
         shown = text(tmp_path)
         assert 'cadnode_images_received_total{outcome="new",sender="MG1"} 1000.0' in shown
         assert "cadnode_receive_duration_seconds_count 1.0" in shown
