@@ -1,4 +1,4 @@
-"""Patch scores as rows: some 2 kB for an image, replaced whenever the image is read again."""
+"""Patch scores as rows: about 1 kB for an image, replaced whenever the image is read again."""
 
 from __future__ import annotations
 

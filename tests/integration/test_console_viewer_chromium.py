@@ -189,8 +189,15 @@ def test_the_heat_map_is_laid_over_the_film_with_a_legend(seen: Seen):
     expect(legend).to_be_visible()
     expect(heat).to_be_visible()
     assert heat.get_attribute("href") == "/api/v1/exams/1/images/1/heat.png"
+    film = seen.view("RMLO").locator("[data-film]")
+    outline = seen.view("RMLO").evaluate(OUTLINE)
+    film.hover(position={"x": outline[0], "y": outline[1]})
+    says = seen.view("RMLO").locator("[data-score]")
+    image = seen.node.browser.get("/api/v1/exams/1/images/3/patch-scores").json()
+    expect(says).to_have_text(f"patch score {max(image['probability']):.3f}")
     seen.page.get_by_label("Patch heat map").uncheck()
     expect(heat).to_be_hidden()
+    expect(says).to_be_hidden()
 
 
 def test_the_window_is_changed_on_the_film_alone(seen: Seen):
@@ -232,6 +239,17 @@ def test_all_views_zoom_together_or_each_by_itself(seen: Seen):
 def test_the_content_of_a_report_is_opened_in_its_place(seen: Seen):
     seen.page.locator(".result summary").first.click()
     expect(seen.page.get_by_text("Mammography CAD Report")).to_be_visible()
+
+
+def test_what_is_being_read_stays_open_when_the_state_is_refreshed(seen: Seen):
+    status = seen.page.locator("#exam-status")
+    status.locator(".history summary").click()
+    status.evaluate("part => { part.dataset.before = 'yes'; }")
+    seen.page.evaluate(
+        "htmx.ajax('GET', '/exams/1/status', {target: '#exam-status', swap: 'outerHTML'})"
+    )
+    expect(seen.page.locator("#exam-status:not([data-before])")).to_be_visible()
+    expect(status.get_by_text("Image RCC was received from MODALITY and kept.")).to_be_visible()
 
 
 def test_the_browser_has_nothing_to_complain_of(seen: Seen):

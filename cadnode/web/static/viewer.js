@@ -1,6 +1,23 @@
 // The views of one exam: films as tiles, marks and patch scores over them, and the tools above.
 "use strict";
 
+// The part that refreshes itself leaves the history as open as the reader has it.
+(() => {
+  const history = () => document.querySelector("#exam-status .history");
+  let open = false;
+  let focused = false;
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    if (event.target.id !== "exam-status") return;
+    open = Boolean(history()?.open);
+    focused = Boolean(history()?.contains(document.activeElement));
+  });
+  document.addEventListener("htmx:afterSwap", () => {
+    if (!history() || !open) return;
+    history().open = true;
+    if (focused) history().querySelector("summary").focus();
+  });
+})();
+
 (() => {
   const source = document.getElementById("exam-data");
   const tools = document.getElementById("viewer-tools");
@@ -82,7 +99,26 @@
       if (!view.data.heat) continue;
       if (on && !view.heat.hasAttribute("href")) view.heat.setAttribute("href", view.data.heat.url);
       view.heat.style.display = on ? "" : "none";
+      if (!on) view.figure.querySelector("[data-score]").hidden = true;
     }
+  }
+
+  // The highest score of the patches under the pointer, while the heat map is shown.
+  async function saysScore(view, event) {
+    const says = view.figure.querySelector("[data-score]");
+    if (!says || !view.data.heat || !checked("heat")) return;
+    view.scores ??= fetch(view.data.heat.scores, { credentials: "same-origin" })
+      .then((answer) => (answer.ok ? answer.json() : null));
+    const scores = await view.scores;
+    if (!scores) return;
+    const frame = view.layer.getScreenCTM();
+    const point = new DOMPoint(event.clientX, event.clientY).matrixTransform(frame.inverse());
+    const over = scores.probability.filter((_, index) => {
+      const [left, top, right, bottom] = scores.boxes[index];
+      return point.x >= left && point.x < right && point.y >= top && point.y < bottom;
+    });
+    says.hidden = !over.length;
+    says.textContent = `patch score ${Math.max(...over).toFixed(3)}`;
   }
 
   function showWindow() {
@@ -231,6 +267,7 @@
       event.preventDefaultAction = true;
       event.preventDefault = false;
     });
+    film.addEventListener("pointermove", (event) => saysScore(view, event));
     viewer.addHandler("tile-load-failed", () => saysWhy(view));
     viewer.addHandler("tile-drawn", () => { figure.dataset.drawn = "yes"; });
     for (const event of ["zoom", "pan"]) viewer.addHandler(event, () => { view.home = leading && view.home; follow(view); });
