@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from cadnode.core.errors import (
@@ -24,10 +25,35 @@ from cadnode.core.errors import (
     SignInRefused,
     TooManyAttempts,
 )
+from cadnode.web.access.guard import protect
 from cadnode.web.accounts.way_in import to_sign_in
 from cadnode.web.pages import render
 
 API = "/api/"
+
+
+class Problem(BaseModel):
+    """What a program gets in place of an answer."""
+
+    code: str | None
+    """One of docs/operations.md; null when it is the request that does not hold."""
+    detail: str
+
+
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    int(status): {"model": Problem, "description": description}
+    for status, description in (
+        (HTTPStatus.BAD_REQUEST, "This is no request that can be read."),
+        (HTTPStatus.UNAUTHORIZED, "Nobody is signed in, and no token came along."),
+        (HTTPStatus.FORBIDDEN, "Not with this role, or not by a token."),
+        (HTTPStatus.NOT_FOUND, "There is none."),
+        (HTTPStatus.CONFLICT, "Not in the state that it is in."),
+        (HTTPStatus.UNPROCESSABLE_ENTITY, "The values do not hold."),
+        (HTTPStatus.TOO_MANY_REQUESTS, "Too many at once; Retry-After says when."),
+        (HTTPStatus.SERVICE_UNAVAILABLE, "The node cannot do it now."),
+    )
+}
+"""Of every address of the API, for its description."""
 
 
 def add_handlers(app: FastAPI) -> None:
@@ -35,6 +61,7 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(CadnodeError, _refused)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(Exception, _unplanned)
 
 
 _STATUS: Mapping[type[CadnodeError], HTTPStatus] = {
@@ -86,6 +113,14 @@ def _invalid(request: Request, error: Exception) -> Response:
         for problem in error.errors()
     )
     return _answer(request, HTTPStatus.UNPROCESSABLE_ENTITY, None, detail)
+
+
+def _unplanned(request: Request, _error: Exception) -> Response:
+    # It goes on to the server, whose log names its kind and place. Its text may hold anything.
+    detail = f"{CadnodeError.code} something nobody planned for; the log of the node says where"
+    answer = _answer(request, HTTPStatus.INTERNAL_SERVER_ERROR, CadnodeError.code, detail)
+    protect(answer, request)
+    return answer
 
 
 def _answer(

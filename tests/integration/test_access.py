@@ -921,6 +921,27 @@ class TestAnswers:
         answer = site.browser().get("/", headers={"Host": "evil.example"})
         assert "default-src 'self'" in answer.headers["content-security-policy"]
 
+    @pytest.mark.parametrize("path", ["/account", "/api/v1/me"])
+    def test_an_answer_that_nobody_planned_does_too_and_tells_nothing(
+        self, site, monkeypatch, path
+    ):
+        def fail(*_: object, **__: object) -> None:
+            raise RuntimeError("Patient^Name")
+
+        monkeypatch.setattr(site.access, "signed_in", fail)
+        browser = TestClient(
+            site.app,
+            base_url="http://127.0.0.1",
+            client=("127.0.0.1", 1),
+            raise_server_exceptions=False,
+        )
+        browser.cookies.set("cadnode_session", "x", domain="127.0.0.1", path="/")
+        answer = browser.get(path)
+        assert (answer.status_code, "E000" in answer.text) == (500, True)
+        assert "Patient^Name" not in answer.text
+        assert "default-src 'self'" in answer.headers["content-security-policy"]
+        assert answer.headers["cache-control"] == "no-store"
+
     def test_no_page_holds_what_the_policy_forbids(self, site):
         browser = signed_in(site)
         for path in ("/account", "/users", "/users/anna"):

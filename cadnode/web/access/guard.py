@@ -14,6 +14,7 @@ from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -141,6 +142,11 @@ class Guard:
             host_name(parts.netloc),
             port or usual,
         ) == (host_name(caller.host), ours.port or usual)
+
+
+def protect(answer: Response, request: Request) -> None:
+    """The headers of every answer for one that does not pass the guard on its way out."""
+    _add_headers(answer.headers, request.scope, request.state.caller)
 
 
 def _add_headers(headers: MutableHeaders, scope: Scope, caller: Caller) -> None:
