@@ -42,8 +42,9 @@ SHORT_WALK = 1_000
 LONG_WALK = 10_000
 """Exams that are looked at one by one for a page, at first and at most."""
 
-MOST_SORTED = 10_000
-"""Exams of one beginning, or of some days, that are looked at one by one before they are sorted."""
+MOST_SORTED = 50_000
+MOST_JUDGED = 10_000
+"""Exams of one beginning, or of some days, that are sorted, and looked at one by one before."""
 
 EVERY = 1_000_000_000
 """A limit that keeps the database from leaving out the order of what it limits."""
@@ -92,7 +93,7 @@ class SearchRecords:
     def count(self, search: ExamSearch) -> Count:
         """How many exams fit, as far as that is quickly said."""
         stream = _stream_to_count(search)
-        most = MOST_COUNTED if stream.fits else MOST_SORTED
+        most = MOST_COUNTED if stream.fits else MOST_JUDGED
         looked_at = stream.rows.limit(most + 1).subquery()
         with self._database.read() as connection:
             seen = _how_many(connection, looked_at)
@@ -176,9 +177,25 @@ def _page(connection: Connection, search: ExamSearch, direction: Direction, want
         if found.looked_until is None:
             return found
         unordered = by_beginning_or_day(search, direction)
-        if unordered.fits or _are_at_most(connection, unordered, MOST_SORTED):
+        begin = _begin(connection, unordered, direction)
+        if begin is None:
+            return _Found(())
+        # All of them may be years old; where they begin, they may be many.
+        by_time = by_status_and_sender(search, begin)
+        found = _walk(connection, by_time, direction, SHORT_WALK, wanted)
+        if found.looked_until is None:
+            return found
+        if _are_at_most(connection, unordered, MOST_SORTED if unordered.fits else MOST_JUDGED):
             return _sorted(connection, unordered, direction, wanted)
     return _walk(connection, by_time, direction, LONG_WALK, wanted)
+
+
+def _begin(connection: Connection, stream: Stream, direction: Direction) -> Direction | None:
+    """From where the first exam of a stream is not missed; None when it has none."""
+    rows = stream.rows.subquery()
+    first = func.min(rows.c.at) if direction.ascending else func.max(rows.c.at)
+    at = connection.execute(select(first)).scalar_one()
+    return None if at is None else direction.since(at)
 
 
 def _walk(

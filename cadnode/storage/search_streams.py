@@ -30,6 +30,7 @@ Place = tuple[datetime, int]
 
 Rows = Select[Any] | CompoundSelect[Any]
 
+_BEYOND_EVERY_NUMBER = 2**62
 _LAST_CHARACTER = "\U0010ffff"
 
 
@@ -39,6 +40,12 @@ class Direction:
 
     place: Place | None
     ascending: bool
+
+    def since(self, at: datetime) -> Direction:
+        """The same way, from the first exam of that moment on."""
+        if self.place is not None and self.place[0] == at:
+            return self
+        return Direction((at, -1 if self.ascending else _BEYOND_EVERY_NUMBER), self.ascending)
 
     def beyond(
         self, at: ColumnElement[datetime], exam_id: ColumnElement[int]

@@ -111,7 +111,12 @@ def records(
     request: pytest.FixtureRequest, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> SearchRecords:
     if request.param == "looking at few":
-        for name, most in (("SHORT_WALK", 3), ("LONG_WALK", 20), ("MOST_SORTED", 10)):
+        for name, most in (
+            ("SHORT_WALK", 3),
+            ("LONG_WALK", 20),
+            ("MOST_SORTED", 15),
+            ("MOST_JUDGED", 10),
+        ):
             monkeypatch.setattr(searching, name, most)
     return SearchRecords(database)
 
@@ -254,6 +259,7 @@ def test_a_uid_of_anything_in_a_study_finds_every_revision(tmp_path: Path):
     store.accept(new_image(1, "1.7"), now=T0)
     sent = result(1)
     image = new_image(1)
+    found = records.find(ExamSearch(), limit=9)
     for uid in (
         image.study_instance_uid,
         image.series_instance_uid,
