@@ -11,6 +11,7 @@ from fastapi.responses import StreamingResponse
 from cadnode.core.content_tree import ContentItem
 from cadnode.core.records import DeliveryRecord, EventRecord, ResultRecord
 from cadnode.web.access import User, viewer
+from cadnode.web.access.cookies import caller_of
 from cadnode.web.console import Console
 from cadnode.web.viewer.heat import heat_picture
 from cadnode.web.viewer.ports import Download, TileSource
@@ -44,8 +45,7 @@ def api(console: Console) -> APIRouter:
     """Everything below /exams/{exam_id} that is about one exam's content."""
 
     def noted(exam_id: Number, request: Request, user: Annotated[User, Depends(viewer)]) -> None:
-        host = request.client.host if request.client else ""
-        console.viewer.note_access(exam_id, user.name, host)
+        console.viewer.note_access(exam_id, user.name, caller_of(request).address)
 
     def private(response: Response) -> None:
         response.headers["Cache-Control"] = PRIVATE

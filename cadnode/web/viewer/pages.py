@@ -16,6 +16,7 @@ from cadnode.core.proof import ProofState
 from cadnode.core.records import DeliveryRecord, ExamDetail, ResultRecord
 from cadnode.core.words import size
 from cadnode.web.access import User, viewer
+from cadnode.web.access.cookies import caller_of
 from cadnode.web.console import Console
 from cadnode.web.pages import local_time, render
 from cadnode.web.viewer.api import PRIVATE, Number
@@ -97,7 +98,7 @@ def _private(page: HTMLResponse) -> HTMLResponse:
 
 
 def _host(request: Request) -> str:
-    return request.client.host if request.client else ""
+    return caller_of(request).address
 
 
 def _names(exam: ViewedExam) -> Mapping[str, str]:
