@@ -253,6 +253,11 @@ class TestCurves:
 
 
 class TestDrift:
+    def test_without_an_exam_there_is_nothing_to_show(self, site: Site) -> None:
+        said = page(site)
+        assert "No complete week" in said
+        assert 'class="spread"' not in said
+
     def test_without_a_reference_the_weeks_are_shown_all_the_same(self, site: Site) -> None:
         add_exams(site.store.database, weeks_of_exams(MONDAY, 12, 5))
         said = page(site)
