@@ -28,11 +28,14 @@ from cadnode.core.errors import CadnodeError
 from cadnode.core.model import ModelSpec, PatchScores, RunsOn
 from cadnode.core.ports import Classifier
 from cadnode.core.processes import BEAT_EVERY, ProcessFacts, ProcessRecord
+from cadnode.drifting import drift_verdict
 from cadnode.inference.bundle import MANIFEST, file_hash
 from cadnode.storage.beats import BeatRecords
 from cadnode.storage.database import Database
 
 log = structlog.get_logger(__name__)
+
+DRIFT_SECONDS = 900.0
 
 RATE_SECONDS = 300.0
 """The last minutes of `patches_per_second`."""
@@ -171,8 +174,19 @@ class CountedClassifier:
 class Vitals:
     """What one process says of itself at each beat."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(
+        self,
+        app: App,
+        *,
+        drift: Callable[[], str] = lambda: "",
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        """`drift` says what has moved in the model's scores; it is asked every quarter of an
+        hour once there is a model, and may take a second."""
         self._app = app
+        self._drift = drift
+        self._clock = clock
+        self._drift_due_at: float | None = None
         self._meter = Meter()
         self._facts = ProcessFacts(version=__version__, settings=settings_hash(app.settings))
 
@@ -199,6 +213,7 @@ class Vitals:
 
     def facts(self) -> ProcessFacts:
         """As they are now."""
+        self._watch_drift()
         return replace(
             self._facts,
             audit_problem=self._app.audit.trouble,
@@ -206,6 +221,23 @@ class Vitals:
             patch_seconds=round(self._meter.seconds, 3),
             patches_per_second=self._meter.patches_per_second,
         )
+
+    def _watch_drift(self) -> None:
+        now = self._clock()
+        if self._facts.model is None or (self._drift_due_at or now) > now:
+            return
+        self._drift_due_at = now + DRIFT_SECONDS
+        try:
+            self._facts = replace(self._facts, drift=self._drift())
+        except CadnodeError as error:
+            # What was known stands; the page of the model says what is wrong.
+            log.warning("the scores could not be compared", detail=str(error))
+
+
+def moved(app: App, store: Store) -> str:
+    """What has moved in the scores and marks of the model in force, in one sentence; or nothing."""
+    verdict = drift_verdict(app, store, now=utc_now())
+    return verdict.text if verdict.moved else ""
 
 
 def open_heart(app: App, store: Store, name: str, vitals: Vitals | None = None) -> Heart:

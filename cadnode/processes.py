@@ -22,7 +22,7 @@ from cadnode.core.errors import CadnodeError, NothingToPurge, SpoolFull
 from cadnode.core.metrics import PROCESS_RESTARTS, begin
 from cadnode.core.ports import Classifier
 from cadnode.core.retention import RECEIVED_AT_ONCE
-from cadnode.heartbeat import Vitals, open_heart
+from cadnode.heartbeat import Vitals, moved, open_heart
 from cadnode.notifying import notice_lanes
 from cadnode.proof_parts import HAND_OVER, commitment_lane, proof_lanes
 from cadnode.pulling import PullLane
@@ -84,7 +84,7 @@ def work(app: App) -> None:
     spool = app.spool()
     settings = app.settings
     lease = timedelta(seconds=settings.work.lease_seconds)
-    vitals = Vitals(app)
+    vitals = Vitals(app, drift=lambda: moved(app, store))
     classifier = once(vitals.classifier)
     pipeline = app.pipeline(store.exams, spool, classifier=classifier)
     owner = lease_owner()

@@ -82,6 +82,16 @@ def _processes(
                 f"{who} cannot do its work: {record.facts.problem}",
                 "Exams wait until it is mended; `cadnode check` says more.",
             )
+        if record.facts.drift:
+            yield Alert(
+                True,
+                "drift",
+                record.facts.model or "",
+                record.facts.drift.rstrip("."),
+                "Look at the weeks on the page Model, and for what is new: a device, its software,"
+                " other exams. What was read keeps its results.",
+                "/model",
+            )
         if record.facts.audit_problem:
             yield Alert(
                 True,

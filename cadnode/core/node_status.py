@@ -25,7 +25,7 @@ class Durations:
     exams: int
     """Delivered in the time asked about; the others count nothing."""
     p50_seconds: float | None
-    """Half of the newest 10,000 of them took no longer; None without an exam."""
+    """Half of the newest 5,000 of them took no longer; None without an exam."""
     p95_seconds: float | None
 
 
@@ -188,7 +188,7 @@ class Alert:
     """True: a person has to do something now. False: worth knowing."""
     topic: str
     """`process`, `model`, `failed`, `destination`, `source`, `disk`, `certificate`, `audit`,
-    `waiting`: a stable name for programs."""
+    `waiting`, `drift`: a stable name for programs."""
     subject: str
     """Which one, as the name of a destination or an error code; may be empty."""
     what: str

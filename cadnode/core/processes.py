@@ -39,6 +39,8 @@ class ProcessFacts:
     """What the model really runs on, as "cpu" or "gpu: NVIDIA H200"."""
     precision: str | None = None
     """The number format it really computes in."""
+    drift: str = ""
+    """What has moved in the model's scores and marks, in one sentence; empty when nothing has."""
     patches: int = 0
     """Scored since the process started."""
     patch_seconds: float = 0.0

@@ -42,7 +42,7 @@ WEEK = timedelta(days=7)
 NEWEST_IMAGES = 5_000
 """The rate of what comes is that of these at most."""
 
-NEWEST_EXAMS = 10_000
+NEWEST_EXAMS = 5_000
 """The times of these at most are put in order; more would say nothing more."""
 
 LEAST_SPAN = timedelta(days=1)

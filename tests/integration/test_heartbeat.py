@@ -166,15 +166,31 @@ def test_what_a_model_scores_is_counted_and_the_same():
     assert (counted.spec, counted.runs_on) == (fake.spec, fake.runs_on)
 
 
-def test_a_worker_names_its_model_and_why_it_has_none(config: Path, app: App):
-    vitals = Vitals(app)
-    assert vitals.facts().model is None
+def test_a_worker_names_its_model_and_what_moved_and_why_it_has_none(config: Path, app: App):
+    now, asked = 0.0, list[float]()
+
+    def drift() -> str:
+        asked.append(now)
+        if len(asked) == 2:
+            raise ModelUnfit("the manifest is being replaced")
+        return "Scores differ." if len(asked) == 1 else ""
+
+    vitals = Vitals(app, drift=drift, clock=lambda: now)
+    assert (vitals.facts().model, vitals.facts().drift) == (None, "")
     spec = vitals.classifier().spec
     facts = vitals.facts()
     assert (facts.model, facts.model_version, facts.problem) == (spec.name, spec.version, "")
     assert len(facts.model_sha256 or "") == 64
     assert facts.device
     assert facts.precision == "float32"
+    assert facts.drift == "Scores differ."
+    now = 899.0
+    assert vitals.facts().drift == "Scores differ."
+    now = 900.0
+    assert vitals.facts().drift == "Scores differ."
+    now = 1800.0
+    assert vitals.facts().drift == ""
+    assert asked == [0.0, 900.0, 1800.0]
     config.write_text('[node]\ndata_dir = "data"\n[model]\nname = "none"\n')
     unfit = Vitals(App(load_settings(config, {})))
     with pytest.raises(ModelUnfit):

@@ -119,6 +119,12 @@ def test_a_model_that_is_unfit_and_audit_messages_that_stay_are_said():
     assert audit.urgent
 
 
+def test_scores_that_have_moved_are_urgent():
+    work = process("work", facts=ProcessFacts("1", "abc", model="calc", drift="Scores differ."))
+    (alert,) = said(processes=[ALL[0], work, ALL[2]])
+    assert (alert.urgent, alert.topic, alert.what) == (True, "drift", "Scores differ")
+
+
 def test_a_file_that_changed_under_some_processes_is_noted():
     other = process("work", facts=ProcessFacts("1", "def"))
     (alert,) = said(processes=[ALL[0], other, ALL[2]])
