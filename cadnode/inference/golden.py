@@ -58,6 +58,5 @@ def _read(output: bytes, status: int) -> Recomputed:
         device = str(answer["device"])
     except (IndexError, KeyError, TypeError, ValueError):
         return Recomputed(False, None, f"The process ended with status {status} and no answer.")
-    return Recomputed(
-        True, difference, f"Hashes right, golden scores within {difference:.1e}, on {device}."
-    )
+    near = "the same to the last digit" if difference == 0 else f"within {difference:.1e}"
+    return Recomputed(True, difference, f"Hashes right, golden scores {near}, on {device}.")

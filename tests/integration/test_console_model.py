@@ -229,7 +229,7 @@ class TestCurves:
         for title in ("Loss", "ROC of single patches", "FROC of whole images"):
             assert f"<figcaption>{title}</figcaption>" in said
         assert "100 patches of 9 patients, area 0.900 (0.800 to 0.950)" in said
-        assert "false marks counted on 20 normal" in said
+        assert "false marks counted on the 20 normal ones; dots" in said
         assert "0.200 (0.100 to -)" in said
         assert said.count('role="img"') == said.count("<desc ")
 

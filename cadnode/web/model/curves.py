@@ -106,12 +106,13 @@ def _roc(roc: RocCurve) -> Picture:
 
 
 def _froc(froc: FrocCurve) -> Picture:
+    normal = froc.normal_images
+    counted = f"the {normal} normal ones" if normal else "all of them"
     return Picture(
         plot(
             "FROC of whole images",
             f"{froc.images} images of {froc.patients} patients with {froc.clusters} clusters, false"
-            f" marks counted on {froc.normal_images or froc.images}"
-            f" {'normal' if froc.normal_images else 'of them'}; dots with 95 % intervals.",
+            f" marks counted on {counted}; dots with 95 % intervals.",
             x_label="false marks per image",
             y_label="share of the clusters marked",
             curves=[Curve("FROC", froc.points, steps=True)],
