@@ -116,6 +116,9 @@ def test_the_slider_says_which_marks_would_appear(seen: Seen):
         for _ in range(point):
             slider.press("ArrowRight")
         assert [seen.marks(name) for name in CONTRASTS] == shown
+        assert seen.page.locator("[data-shown]").all_text_contents() == [
+            "shown" if one else "hidden" for one in shown[:3]
+        ]
         expect(seen.page.locator("#marks-shown")).to_have_text(
             f"{sum(shown)} of 3 marks shown in this exam"
         )
@@ -239,6 +242,12 @@ def test_all_views_zoom_together_or_each_by_itself(seen: Seen):
 def test_the_content_of_a_report_is_opened_in_its_place(seen: Seen):
     seen.page.locator(".result summary").first.click()
     expect(seen.page.get_by_text("Mammography CAD Report")).to_be_visible()
+    score = seen.page.get_by_text("Certainty of Finding").first
+    expect(score).to_be_hidden()
+    seen.page.get_by_role("button", name="Open all").click()
+    expect(score).to_be_visible()
+    seen.page.get_by_role("button", name="Close all").click()
+    expect(score).to_be_hidden()
 
 
 def test_what_is_being_read_stays_open_when_the_state_is_refreshed(seen: Seen):

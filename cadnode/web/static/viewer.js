@@ -79,6 +79,7 @@
         mark.group.classList.toggle("optional", mark.value.point > (exam.points?.shown ?? 0));
         const row = document.querySelector(`[data-mark="${view.data.id}-${mark.value.number}"]`);
         row?.classList.toggle("not-shown", !visible);
+        row?.querySelector("[data-shown]")?.replaceChildren(visible ? "shown" : "hidden");
         here += visible;
       }
       shown += here;
