@@ -197,6 +197,11 @@ def _tables(settings: Settings, objects: Objects) -> dict[str, str]:
             ("Version", "Cipher suite", "Number"),
             security.suites(),
         ),
+        "audit_table": table(
+            "Table 8-2. Audit messages",
+            ("Event ID", "Event type", "When"),
+            security.audit_messages(),
+        ),
         "tls_versions": security.versions(),
         "codes_table": annexes.codes_table(objects),
         "groups_table": annexes.groups_table(objects),

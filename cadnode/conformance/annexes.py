@@ -11,6 +11,7 @@ from cadnode.conformance.codes import GROUPS, TEMPLATES, grouped
 from cadnode.conformance.names import name_of
 from cadnode.conformance.objects import (
     AttributeRow,
+    Built,
     ContentRow,
     Objects,
 )
@@ -35,6 +36,8 @@ class KindAnnex:
     sop_class_uid: str
     sop_class: str
     transfer_syntaxes: str
+    series: str
+    """Modality, Series Number and Series Description of a first revision."""
     attributes: str
     content: str
     """Empty for what is no SR document."""
@@ -54,11 +57,24 @@ def per_kind(objects: Objects) -> list[KindAnnex]:
                 sop_class_uid,
                 name_of(sop_class_uid),
                 ", ".join(name_of(uid) for uid in objects.transfer_syntaxes(kind)),
+                _series(objects.of(kind)),
                 _attributes(f"Table 9-{next(number)}. Attributes of {kind}", own, sop_class_uid),
                 _content(f"Table 9-{next(number)}. Content of {kind}", content) if content else "",
             )
         )
     return annexes
+
+
+def _series(built: Sequence[Built]) -> str:
+    first = min(one.sample for one in built)
+    series = {
+        (int(one.dataset.SeriesNumber), one.dataset.Modality, one.dataset.SeriesDescription)
+        for one in built
+        if one.sample == first
+    }
+    return "; ".join(
+        f"{modality} {number} {code(text)}" for number, modality, text in sorted(series)
+    )
 
 
 def common_table(objects: Objects) -> str:

@@ -66,7 +66,7 @@ ATTRIBUTES: Final[Mapping[str, str]] = {
     "SegmentLabel": "tracking identifier of the mark, as in the SR",
     "SegmentNumber": "from 1",
     "SeriesDate": _COMPLETE,
-    "SeriesDescription": "of the kind, and the side where a series has one",
+    "SeriesDescription": "see 9.1.1.1; from the second revision on it names the revision",
     "SeriesInstanceUID": "derived, see 9.1.1.1",
     "SeriesNumber": "that of the kind, and 10 more with every revision",
     "SeriesTime": _COMPLETE,

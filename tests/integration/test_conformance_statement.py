@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from typer.testing import CliRunner
@@ -11,7 +12,8 @@ from typer.testing import CliRunner
 from cadnode.cli import cli
 from cadnode.config import Settings
 from cadnode.config.tables import AuditTable, PeerTable
-from cadnode.conformance import parameters
+from cadnode.conformance import parameters, security
+from cadnode.core.audit import AuditEvent
 from tests.integration.statement import FILE, Statement, plain, written
 
 SITE = """
@@ -164,3 +166,13 @@ def test_the_cipher_suites_are_those_of_a_real_handshake_context() -> None:
         for row in written().table("TLS cipher suites")
     }
     assert said == numbers
+
+
+def test_every_event_that_is_audited_stands_in_the_table() -> None:
+    kinds = {type(event) for event, _ in security.EVENTS}
+    assert kinds == set(get_args(AuditEvent))
+    rows = written().table("Audit messages")
+    assert len(rows) == len(kinds)
+    guide = (FILE.parent / "operations.md").read_text()
+    for row in rows:
+        assert row["Event ID"].split()[0] in guide, row
