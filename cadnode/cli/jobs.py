@@ -289,6 +289,8 @@ def _print_detail(detail: ExamDetail, others: Sequence[ExamSummary]) -> None:
     typer.echo(f"Exam {exam.id}: {exam.status}, {exam.waits_for}")
     typer.echo(f"study {exam.study_instance_uid}, revision {exam.revision}")
     typer.echo(f"from {detail.calling_ae}, last image {local(exam.last_image_at)}")
+    if detail.priority:
+        typer.echo("urgent")
     if exam.error_code:
         typer.echo(f"{exam.error_code} {exam.error_text}")
     if detail.superseded_by:

@@ -132,6 +132,8 @@ class ExamDetail:
     failed_from: ExamStatus | None
     superseded_by: int | None
     """The id of the exam that is the study's newer revision."""
+    priority: int
+    """Above 0: before others."""
     images: tuple[ImageRecord, ...]
     results: tuple[ResultRecord, ...]
     deliveries: tuple[DeliveryRecord, ...]

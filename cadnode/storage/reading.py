@@ -72,6 +72,7 @@ class ExamRecords:
                 finished_at=job.finished_at,
                 failed_from=None if job.failed_from is None else ExamStatus(job.failed_from),
                 superseded_by=job.superseded_by,
+                priority=job.priority,
                 images=_images(connection, images.c.job_id == exam_id),
                 results=_results(connection, exam_id),
                 deliveries=_deliveries(connection, deliveries.c.job_id == exam_id),

@@ -165,6 +165,7 @@ def test_a_delivered_exam_is_sent_again_and_the_history_says_who_asked(config, s
 def test_an_exam_is_put_before_others_and_back(config, store):
     one_exam(store)
     assert "Exam 1 is urgent now" in run(config, "jobs", "priority", "1", "--to", "urgent").output
+    assert "\nurgent\n" in run(config, "jobs", "show", "1").output
     assert "Exam 1 is normal now" in run(config, "jobs", "priority", "1", "--to", "normal").output
     assert run(config, "jobs", "priority", "1", "--to", "soon").exit_code == 2
 
