@@ -6,12 +6,14 @@ import json
 import os
 import re
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from socket import gethostname
 
+import httpx
 import pytest
 from fastapi.testclient import TestClient
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
@@ -31,7 +33,7 @@ from cadnode.web import health, today
 from cadnode.web.server import create_app
 from tests.console import ConsoleUnderTest
 from tests.contract.test_exam_store import new_image
-from tests.peers import require
+from tests.peers import READY_WITHIN, free_port, require, running
 
 ROOT = Path(__file__).parents[2]
 DESTINATIONS = "".join(
@@ -95,6 +97,13 @@ def asked_from(console: ConsoleUnderTest, address: str) -> Iterator[TestClient]:
     app = create_app(open_console(console.app, console.store), [health])
     with TestClient(app, base_url="http://127.0.0.1", client=(address, 50000)) as client:
         yield client
+
+
+def wait_for_prometheus(url: str) -> None:
+    deadline = time.monotonic() + READY_WITHIN
+    while httpx.get(f"{url}/-/ready").status_code != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def fresh(console: ConsoleUnderTest):
@@ -346,6 +355,29 @@ class TestMetrics:
                 [promtool, *command], cwd=folder, capture_output=True, text=True, check=False
             )
             assert done.returncode == 0, done.stdout + done.stderr
+
+    def test_prometheus_understands_every_question_of_the_dashboard(self, tmp_path: Path):
+        program = require("prometheus", "prometheus")
+        (tmp_path / "prometheus.yml").write_text("global: {}\n")
+        port = free_port()
+        command = [
+            program,
+            f"--config.file={tmp_path / 'prometheus.yml'}",
+            f"--storage.tsdb.path={tmp_path / 'tsdb'}",
+            f"--web.listen-address=127.0.0.1:{port}",
+        ]
+        board = json.loads((ROOT / "docker" / "grafana" / "cadnode.json").read_text())
+        refused = []
+        with running(command, port, tmp_path / "prometheus.log"):
+            url = f"http://127.0.0.1:{port}"
+            wait_for_prometheus(url)
+            for panel in board["panels"]:
+                for target in panel.get("targets", []):
+                    query = target["expr"].replace("$instance", ".*")
+                    answer = httpx.get(f"{url}/api/v1/query", params={"query": query}).json()
+                    if answer["status"] != "success":
+                        refused.append((panel["title"], answer["error"]))
+        assert refused == []
 
     def test_every_alert_is_tested(self):
         folder = ROOT / "docker" / "prometheus"
