@@ -11,7 +11,7 @@ from typing import Any
 import highdicom
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
@@ -116,6 +116,7 @@ def test_an_image_without_a_mark_to_show_has_no_segmentation(tmp_path: Path) -> 
     assert parts == ["2-LCC", "4-LMLO"]
 
 
+@settings(deadline=None)
 @given(
     left=st.integers(0, 20),
     top=st.integers(0, 20),
@@ -134,6 +135,7 @@ def test_a_rectangle_on_the_edges_of_pixels_covers_what_lies_between_them(
     assert np.array_equal(mask.reshape(45, 45), expected)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 40), st.floats(0, 30)), min_size=1, max_size=12))
 def test_any_outline_inside_the_image_covers_pixels_of_the_image(corners: list[Point]) -> None:
     pixels = covered([*corners, corners[0]], (30, 40))

@@ -170,7 +170,7 @@ def test_a_corrected_result_that_cannot_be_built_leaves_the_older_one_to_be_deli
         def refuse(report):
             raise ResultInvalid("an outline is open")
 
-        patch.setattr(bench.builder, "build", refuse)
+        patch.setattr(bench.builder, "objects", refuse)
         exam = bench.claim()
         bench.pipeline.advance(exam, lambda: None)
         closed = bench.claim()
@@ -187,14 +187,14 @@ def test_a_result_on_its_way_while_the_next_is_built_is_named_in_it(bench, monke
     bench.pipeline.advance(bench.claim(), lambda: None)
     closed = bench.claim()
     assert closed.status is ExamStatus.ANALYZED
-    build = bench.builder.build
+    build = bench.builder.objects
 
     def claimed_meanwhile(report):
         bench.store.claim_deliveries("pacs", "sender", now=bench.now, lease=LEASE, limit=9)
         return build(report)
 
     with monkeypatch.context() as patch:
-        patch.setattr(bench.builder, "build", claimed_meanwhile)
+        patch.setattr(bench.builder, "objects", claimed_meanwhile)
         with pytest.raises(StaleExam):
             bench.pipeline.advance(closed, lambda: None)
     bench.store.release_exam(closed, due_at=bench.now, now=bench.now)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from highdicom.pr import GraphicAnnotation
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmread, dcmwrite
@@ -51,6 +51,7 @@ def _layers(annotations: Sequence[GraphicAnnotation]) -> dict[str, Any]:
     return {str(annotation.GraphicLayer): annotation for annotation in annotations}
 
 
+@settings(deadline=None)
 @given(
     rows=st.integers(30, 5000),
     columns=st.integers(30, 5000),
