@@ -57,6 +57,21 @@ def test_it_says_what_it_computes_on(classifier: Classifier) -> None:
     assert classifier.runs_on.precision.startswith(("float", "bfloat"))
 
 
+def test_an_accelerator_goes_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tensorflow as tf
+
+    from cadnode.inference.keras_model import _name_of
+
+    details = {"first": {}, "second": {"device_name": "A fast one"}}
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda _kind: [*details])
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", details.__getitem__)
+    assert [_name_of(device) for device in ("cpu:0", "gpu:0", "gpu:1")] == [
+        "CPU",
+        "gpu:0",
+        "A fast one",
+    ]
+
+
 def test_the_same_patches_get_the_same_scores_twice(classifier: Classifier) -> None:
     patches = some_patches(classifier, 2)
     first, second = classifier.classify(patches), classifier.classify(patches)

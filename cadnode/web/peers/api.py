@@ -33,7 +33,10 @@ def api(console: Console) -> APIRouter:
         """Every certificate that the settings name, with its expiry."""
         return console.peers.certificates()
 
-    @router.post("/peers/{kind}/{name}/echo", responses={404: {}, 422: {}})
+    @router.post(
+        "/peers/{kind}/{name}/echo",
+        responses={404: {"description": "The settings name no such peer"}},
+    )
     def echo(kind: PeerKind, name: str, user: Annotated[User, Depends(operator)]) -> EchoAnswer:
         """Ask a peer whether it answers (C-ECHO), and which services it takes."""
         return console.peers.echo(kind, name, by=user.name)
