@@ -106,11 +106,11 @@ def model(version: str = "1", *, points: int = 3, recommended: int = 1) -> Algor
 
 def samples(folder: Path) -> list[Sample]:
     """Every sample; the images' files are written below `folder`."""
-    full = mammograms("A", SCREENING)
+    # The first image is the one whose patient and study an SR document repeats.
+    full = [*mammograms("A", SCREENING[:1]), *mammograms("A", SCREENING, told=False)[1:]]
     bare = mammograms("B", SCREENING, told=False)
     views = [("R" if number % 2 else "L", view) for number, view in enumerate(c.VIEWS)]
     odd = mammograms("C", views[:1], modifiers=True)
-    # The first image is the one whose patient and study an object repeats.
     others = [*views, ("B", "CC"), (None, None)]
     (request,) = odd[0].RequestAttributesSequence
     for keyword in ("RequestedProcedureDescription", "RequestedProcedureCodeSequence", *_ORDERS):
