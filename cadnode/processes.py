@@ -184,8 +184,9 @@ def web(app: App) -> None:
     app.open_metrics("web")
     store = app.open_store(create=True)
     table = app.settings.web
+    console = open_console(app, store)
     server = WebServer(
-        create_app(open_console(app, store)),
+        create_app(console),
         WebSettings(table.host, table.port, web_tls(app.settings)),
     )
     server.start()
@@ -197,6 +198,13 @@ def web(app: App) -> None:
     app.audit.record(ApplicationStarted("web", os.getpid()))
     scheme = "https" if table.tls else "http"
     log.info("the console is up", url=f"{scheme}://{table.host}:{server.port}/")
+    if console.access.open_to_localhost():
+        log.warning(
+            "nobody signs in yet: whoever sits at this machine is admin of the console"
+            " (cadnode users add NAME --role admin)"
+        )
+    if table.allow_plain:
+        log.warning("passwords may go over the network in clear: [web] allow_plain is for tests")
     stopping.wait()
     server.stop()
     heart.stop()

@@ -286,6 +286,17 @@ class TestSigningIn:
         planted.cookies.set("cadnode_session", "planted", domain="127.0.0.1", path="/")
         assert planted.get("/api/v1/me").status_code == 401
 
+    def test_signing_in_again_ends_the_session_before(self, site):
+        browser = signed_in(site)
+        before = browser.cookies["cadnode_session"]
+        token = token_on(browser.get("/account"))
+        form = {"name": "anna", "password": WORD, "csrf_token": token}
+        assert browser.post("/sign-in", data=form).status_code == 303
+        assert browser.get("/api/v1/me").status_code == 200
+        replay = site.browser()
+        replay.cookies.set("cadnode_session", before, domain="127.0.0.1", path="/")
+        assert replay.get("/api/v1/me").status_code == 401
+
     def test_another_site_cannot_sign_somebody_in(self, site):
         site.add("anna")
         form = {"name": "anna", "password": WORD}

@@ -121,7 +121,12 @@ def sign_out(request: Request) -> Response:
 
 
 def _signed_in(request: Request, secret: str, answer: Response) -> Response:
-    lasts = access_of(request).longest_session
+    access = access_of(request)
+    before = cookie(request, SESSION)
+    if before:
+        # One browser, one session: the one before would live on without anybody who knows it.
+        access.sign_out(before, visitor_of(request))
+    lasts = access.longest_session
     set_cookie(answer, SESSION, secret, caller_of(request), lasts=lasts)
     return answer
 
