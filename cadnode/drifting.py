@@ -143,7 +143,7 @@ def make_reference(
     known = scores.received_span(label)
     yesterday = now.date() - timedelta(days=1)
     first = first or (known[0] if known else yesterday)
-    last = last or min(yesterday, known[1] if known else yesterday)
+    last = min(last, now.date()) if last else min(yesterday, known[1] if known else yesterday)
     values = scores.top_scores(label, first, last)
     edges = score_edges(values) if len(values) else ()
     counts = scores.span(label, first, last, edges=edges, operating_point=bundle.spec.recommended)

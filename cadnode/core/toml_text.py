@@ -21,16 +21,21 @@ def to_toml(tables: Mapping[str, Mapping[str, TomlValue]]) -> str:
 
 def _key(key: str) -> str:
     bare = key.replace("_", "").replace("-", "")
-    return key if bare.isascii() and bare.isalnum() else json.dumps(key)
+    return key if bare.isascii() and bare.isalnum() else _quoted(key)
 
 
 def _value(value: TomlValue) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
+        return _quoted(value)
     if isinstance(value, int):
         return str(value)
     if isinstance(value, float):
         return repr(float(value))
     return "[" + ", ".join(_value(item) for item in value) + "]"
+
+
+def _quoted(text: str) -> str:
+    # The one character that JSON takes as it is and TOML does not.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007F")

@@ -200,6 +200,18 @@ class TestReference:
         with pytest.raises(ConfigError, match="0 exams read by"):
             make_reference(site.app, site.store, now=NOW)
 
+    @pytest.mark.parametrize("first", [date.min, date(2026, 3, 2)])
+    def test_days_far_away_do_no_harm(self, site: Site, first: date) -> None:
+        add_exams(site.store.database, weeks_of_exams(MONDAY, 3, 100))
+        kept = make_reference(site.app, site.store, first=first, last=date.max, now=NOW)
+        assert kept.reference.exams == 300
+
+    @pytest.mark.parametrize("last", [date.min, date.max, None])
+    def test_a_period_that_has_no_day_makes_none(self, site: Site, last: date | None) -> None:
+        add_exams(site.store.database, weeks_of_exams(MONDAY, 3, 100))
+        with pytest.raises(ConfigError, match="0 exams"):
+            make_reference(site.app, site.store, first=date.max, last=last, now=NOW)
+
     def test_what_was_accepted_is_replaced_only_on_purpose(self, site: Site) -> None:
         add_exams(site.store.database, weeks_of_exams(MONDAY, 4, 100))
         before = make_reference(site.app, site.store, now=NOW)
