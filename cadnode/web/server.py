@@ -47,5 +47,5 @@ def create_app(console: Console, features: Sequence[Feature] = FEATURES) -> Fast
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     for feature in features:
         app.include_router(feature.pages(console), include_in_schema=False)
-        app.include_router(feature.api(console), prefix="/api/v1")
+        app.include_router(feature.api(console), prefix="/api/v1", responses=problems.ANSWERS)
     return app
