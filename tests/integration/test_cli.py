@@ -20,9 +20,11 @@ from cadnode.core.errors import CadnodeError, ConfigError, IllegalMove, NotFound
 from cadnode.core.exam import ImageState
 from cadnode.core.identifiers import ExamIdentifiers
 from cadnode.core.jobs import ExamStatus, NewImage, Problem, StoredResult
+from cadnode.core.processes import ProcessFacts, ProcessRecord
 from cadnode.core.retry import Decision, SendCause, SendOutcome, Verdict
 from cadnode.core.uids import derive_uid
 from cadnode.dimse.archive import Archive
+from cadnode.storage.beats import BeatRecords
 from tests.contract.test_exam_store import DONE, new_image, report, sent
 from tests.objects import mammogram, write
 from tests.peers import free_port, storescp
@@ -210,6 +212,31 @@ def test_a_list_of_exams_fits_into_120_columns(config, store):
 
 def test_a_table_shows_brackets_as_they_are(config):
     assert "peers[room 1].ae_title" in run(config, "config", "show", "--origin").output
+
+
+def test_the_status_says_what_is_wrong_and_its_exit_status_whether_a_person_is_needed(
+    config, store
+):
+    fail_one = run(config, "status")
+    assert fail_one.exit_code == 1
+    assert "PROBLEM  The node does not run" in fail_one.output
+    now = datetime.now(UTC)
+    for name in ("receive", "work", "web"):
+        facts = ProcessFacts("0", "s", model="calc", model_version="1", device="CPU")
+        record = ProcessRecord(name, name, "here", 7, now, now, facts)
+        BeatRecords(store.database).beat(record)
+    well = run(config, "status")
+    assert (well.exit_code, "All is well." in well.output) == (0, True)
+    assert "calc 1 () on CPU" in well.output
+    assert json.loads(run(config, "status", "--json").output)["is_well"] is True
+    one_exam(store)
+    fail(store)
+    failed = run(config, "status")
+    assert failed.exit_code == 1
+    assert "1 exam has failed with E501 and waits for a person" in failed.output
+    assert "cadnode jobs retry --code E501" in failed.output
+    answer = json.loads(run(config, "status", "--json").output)
+    assert answer["day"]["failed"] == [{"code": "E501", "exams": 1}]
 
 
 def test_where_each_setting_came_from_is_shown(config, monkeypatch):

@@ -102,6 +102,19 @@ def test_who_listens_nowhere_or_is_nobody_cannot_be_asked(tmp_path: Path):
             peers.echo(PeerKind.DESTINATION, "room", by="anna")
 
 
+def test_a_name_may_hold_any_letter(tmp_path: Path):
+    name = "Zimmer 1/2 für <CC> & MLO"
+    settings = entry("peers", "room", free_port()).replace('"room"', f'"{name}"')
+    with console_under_test(tmp_path, settings) as console:
+        page = console.browser.get("/settings").text
+        (action,) = set(re.findall(r'action="(/settings/echo/[^"]*)"', page))
+        answer = console.browser.post(action, headers={"HX-Request": "true"})
+        assert answer.status_code == 200
+        assert "no answer" in answer.text
+        path = action.replace("/settings/echo/", "/api/v1/peers/")
+        assert console.browser.post(f"{path}/echo").json()["name"] == name
+
+
 def test_a_peer_is_not_asked_again_for_three_seconds(tmp_path: Path):
     now = datetime(2026, 3, 1, tzinfo=UTC)
     with console_under_test(tmp_path, entry("destinations", "pacs", free_port())) as console:

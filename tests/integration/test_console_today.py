@@ -62,6 +62,18 @@ def test_a_node_that_does_its_work_is_well(console: ConsoleUnderTest):
     assert page.count("running") >= 3
 
 
+def test_a_worker_that_was_killed_is_missed_and_the_others_are_not(console: ConsoleUnderTest):
+    all_run(console)
+    late = ProcessRecord("work", "work", "here", 42, utc_now(), utc_now() - timedelta(minutes=3))
+    BeatRecords(console.store.database).beat(late)
+    page = text_of(fresh(console))
+    assert "problem `cadnode work` is not seen since" in page
+    assert "work not seen for 3 min" in page
+    assert "receive running" in page
+    (alert,) = console.browser.get("/api/v1/status").json()["alerts"]
+    assert (alert["topic"], alert["subject"], alert["urgent"]) == ("process", "work", True)
+
+
 def test_exams_are_counted_where_they_stand(console: ConsoleUnderTest):
     all_run(console)
     store, now = console.store.exams, utc_now()

@@ -34,7 +34,7 @@ def api(console: Console) -> APIRouter:
         return console.peers.certificates()
 
     @router.post(
-        "/peers/{kind}/{name}/echo",
+        "/peers/{kind}/{name:path}/echo",
         responses={404: {"description": "The settings name no such peer"}},
     )
     def echo(kind: PeerKind, name: str, user: Annotated[User, Depends(operator)]) -> EchoAnswer:

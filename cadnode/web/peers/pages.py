@@ -27,7 +27,7 @@ def pages(console: Console) -> APIRouter:
     def show(request: Request, user: Annotated[User, Depends(viewer)]) -> HTMLResponse:
         return render(request, "peers/page.html", **_values(console, user, {}))
 
-    @router.post("/settings/echo/{kind}/{name}")
+    @router.post("/settings/echo/{kind}/{name:path}")
     def echo(
         request: Request, kind: PeerKind, name: str, user: Annotated[User, Depends(operator)]
     ) -> HTMLResponse:
