@@ -31,7 +31,8 @@ class Passwords:
 
         Without a hash it takes as long, so that nobody learns from the time who has one.
         """
-        if not kept and self._nobodys is None:
+        # Whoever it is for: the first sign-in of all shall not tell either.
+        if self._nobodys is None:
             self._nobodys = self.hash("nobody has this password")
         with self._turn:
             try:

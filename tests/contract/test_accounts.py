@@ -478,6 +478,24 @@ class TestPasswords:
         assert not passwords.matches("", "nobody has this password")
         assert not passwords.matches("rubbish", "rubbish")
 
+    def test_as_much_is_computed_for_nobody_as_for_somebody(self, monkeypatch):
+        work: list[str] = []
+        for name in ("hash", "verify"):
+            real = getattr(PasswordHasher, name)
+
+            def noted(*arguments, real=real, name=name):
+                work.append(name)
+                return real(*arguments)
+
+            monkeypatch.setattr(PasswordHasher, name, noted)
+        kept = Passwords(self.QUICK).hash("correct horse")
+        work.clear()
+        for known in (kept, None):
+            passwords = Passwords(self.QUICK)
+            assert not passwords.matches(known, "x")
+            assert not passwords.matches(known, "x")
+        assert work == ["hash", "verify", "verify"] * 2
+
     def test_the_same_characters_from_another_keyboard(self):
         passwords = Passwords(self.QUICK)
         assert passwords.matches(passwords.hash("schlu\u0308ssel"), "schlüssel")
