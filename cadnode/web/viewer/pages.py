@@ -30,6 +30,9 @@ REFRESH_SECONDS = 5
 KIND_NAMES = {
     "mammography-cad-sr": "Mammography CAD SR",
     "tid1500-sr": "Measurement report (TID 1500)",
+    "gsps": "Presentation state",
+    "secondary-capture": "Secondary capture",
+    "segmentation": "Segmentation",
 }
 """Other kinds are called by their own name."""
 
