@@ -480,6 +480,25 @@ class TestStates:
         assert image["operating_points"] == {"thresholds": [0.9, 0.7, 0.5], "recommended": 1}
         assert image["model"] == "fake 1"
 
+    def test_an_exam_read_before_scores_were_kept_is_read_with_what_the_bundle_says(self, fresh):
+        film, _ = picture("R", cluster=True)
+        receive(fresh, [mammogram(film, spacing_mm=SPACING, study_uid=STUDY)])
+        analyze(fresh)
+        with fresh.store.database.write() as connection:
+            connection.exec_driver_sql("DELETE FROM patch_scores")
+        unknown = images(fresh)["RCC"]
+        assert (unknown["operating_points"], unknown["has_patch_scores"]) == (None, False)
+        page = fresh.browser.get("/exams/1")
+        assert page.status_code == 200
+        assert 'id="operating-point"' not in page.text
+        assert "Patch heat map" not in page.text
+        spec = fresh.app.bundle().spec
+        with fresh.store.database.write() as connection:
+            connection.exec_driver_sql(f"UPDATE images SET model = '{spec.name} {spec.version}'")
+        points = images(fresh)["RCC"]["operating_points"]
+        assert points == {"thresholds": list(spec.thresholds), "recommended": spec.recommended}
+        assert 'id="operating-point"' in fresh.browser.get("/exams/1").text
+
 
 def status_version(node: ConsoleUnderTest) -> str:
     page = node.browser.get("/exams/1/status").text
