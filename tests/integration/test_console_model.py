@@ -330,7 +330,8 @@ class TestGolden:
         site.finish_golden()
         said = page(site, "/model/golden")
         assert "hx-trigger" not in said
-        assert "Hashes right." in said
+        assert '<div id="announce" hx-swap-oob="innerHTML">The golden example is right.' in said
+        assert 'hx-swap-oob="innerHTML"' not in page(site)
         (check,) = site.model.golden().checks
         assert check == GoldenCheck(
             NOW, "localhost", "small 1.0.0", True, 1e-6, "Hashes right.", 12.0

@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from pydantic import BeforeValidator
 
 from cadnode.core.accounts import Role
-from cadnode.core.bundle_facts import BundleFacts
+from cadnode.core.bundle_facts import BundleFacts, GoldenState
 from cadnode.core.drift import LEAST_EXAMS, LEAST_REFERENCE, LEVEL, DriftVerdict
 from cadnode.core.errors import CadnodeError
 from cadnode.web.access import User, admin, operator, viewer
@@ -74,13 +74,15 @@ def pages(console: Console) -> APIRouter:
 
     @router.get("/model/golden")
     def golden(request: Request, user: Annotated[User, Depends(viewer)]) -> HTMLResponse:
-        return render(request, "model/golden.html", **_golden(user))
+        values = _golden(user)
+        return render(request, "model/golden.html", said=_said(values["golden"]), **values)
 
     @router.post("/model/golden-check")
     def check(request: Request, user: Annotated[User, Depends(operator)]) -> Response:
         desk.check_golden(user.name)
         if "HX-Request" in request.headers:
-            return render(request, "model/golden.html", **_golden(user))
+            said = "The golden example is being computed."
+            return render(request, "model/golden.html", said=said, **_golden(user))
         return RedirectResponse("/model#golden", HTTPStatus.SEE_OTHER)
 
     @router.post("/model/reference")
@@ -102,6 +104,14 @@ def pages(console: Console) -> APIRouter:
         }
 
     return router
+
+
+def _said(golden: GoldenState) -> str:
+    """What a screen reader says when the check is over; nothing while it runs."""
+    if golden.running_since is not None or not golden.checks:
+        return ""
+    newest = golden.checks[0]
+    return f"The golden example is {'right' if newest.well else 'wrong'}. {newest.text}"
 
 
 def _part(ask: Any) -> Part:
