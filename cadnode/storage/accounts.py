@@ -37,6 +37,8 @@ class Accounts(StorePart):
 
     def password_hash(self, name: str) -> str | None:
         """The hash of a user's password; None for one who has none, and for nobody."""
+        if name_problem(name):
+            return None
         with self._database.read() as connection:
             return connection.execute(
                 select(users.c.password_hash).where(users.c.name == name)
@@ -176,11 +178,14 @@ class Accounts(StorePart):
 
 def user_row(connection: Connection, name: str) -> AnyRow:
     """The row of a user, locked until the transaction ends. Raises NotFound."""
-    row = connection.execute(
-        select(users).where(users.c.name == name).with_for_update()
-    ).one_or_none()
+    row = None
+    # Not every database takes every character.
+    if name_problem(name) is None:
+        row = connection.execute(
+            select(users).where(users.c.name == name).with_for_update()
+        ).one_or_none()
     if row is None:
-        raise NotFound(f"there is no user {name}")
+        raise NotFound("there is no such user")
     return row
 
 

@@ -12,6 +12,7 @@ from html import unescape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from argon2 import PasswordHasher
@@ -841,6 +842,26 @@ class TestUsers:
         assert "differ" in done.text
         done = post(anna, "/users/bert/password", **twice("a new one, long"))
         assert "has a new password" in done.text
+
+    @pytest.mark.parametrize("number", ["0", "-1", "x", "9" * 30])
+    def test_a_number_that_is_none_of_ours_is_said_to_be_so(self, site, number):
+        anna = signed_in(site)
+        for path in (
+            f"/account/tokens/{number}/revoke",
+            f"/account/sessions/{number}/end",
+            f"/users/tokens/{number}/revoke",
+        ):
+            assert post(anna, path).status_code == 422, path
+        form = {"name": "x", "role": "viewer", "days": number}
+        assert post(anna, "/account/tokens", **form).status_code == 422
+
+    @pytest.mark.parametrize("name", ["\0", "x" * 4000, "\N{SNOWMAN}", "../anna", "%00"])
+    def test_a_name_that_cannot_be_is_nobodys(self, site, name):
+        anna = signed_in(site)
+        assert sign_in(site.browser(), name, "x").status_code == 401
+        assert anna.get(f"/users/{quote(name)}").status_code in (404, 422)
+        form = {"name": name, "role": "viewer", "password": WORD, "again": WORD}
+        assert post(anna, "/users", **form).status_code == 422
 
     def test_who_changes_themselves_is_where_that_leads(self, site):
         anna = signed_in(site)

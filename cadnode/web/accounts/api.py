@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field
 from starlette.status import HTTP_201_CREATED, HTTP_204_NO_CONTENT
 
@@ -21,13 +21,11 @@ from cadnode.core.accounts import (
 )
 from cadnode.web.access.cookies import SESSION, cookie
 from cadnode.web.access.who import access_of, admin, person, viewer
-from cadnode.web.accounts.pages import TOKEN_DAYS
+from cadnode.web.accounts.pages import TOKEN_DAYS, Name, Number
 from cadnode.web.accounts.sign_in import visitor_of
 from cadnode.web.console import Console
 
 RoleName = Literal["viewer", "operator", "admin"]
-Name = Annotated[str, Path(max_length=64)]
-Number = Annotated[int, Path(ge=1, lt=2**31)]
 Password = Annotated[str, Field(max_length=LONGEST_PASSWORD)]
 
 

@@ -20,6 +20,7 @@ from cadnode.web.console import Console
 from cadnode.web.pages import render
 
 Name = Annotated[str, Path(max_length=64)]
+Number = Annotated[int, Path(ge=1, lt=2**31)]
 # In this order: most call themselves by the names of others too.
 _BROWSERS = (
     ("Edg/", "Edge"),
@@ -132,7 +133,7 @@ def add_token(
 
 
 def revoke_token(
-    request: Request, user: Annotated[User, Depends(person)], token_id: int
+    request: Request, user: Annotated[User, Depends(person)], token_id: Number
 ) -> Response:
     """A token of mine is good no more."""
     access_of(request).revoke_token(token_id, by=user.name, owner=user.name)
@@ -140,7 +141,7 @@ def revoke_token(
 
 
 def end_session(
-    request: Request, user: Annotated[User, Depends(person)], session_id: int
+    request: Request, user: Annotated[User, Depends(person)], session_id: Number
 ) -> Response:
     """Out, in another browser."""
     access_of(request).end_session(user.name, session_id)
@@ -243,7 +244,7 @@ def remove_user(request: Request, user: Annotated[User, Depends(admin)], name: N
 
 
 def revoke_any_token(
-    request: Request, user: Annotated[User, Depends(admin)], token_id: int
+    request: Request, user: Annotated[User, Depends(admin)], token_id: Number
 ) -> Response:
     """Anybody's token is good no more."""
     access_of(request).revoke_token(token_id, by=user.name)
