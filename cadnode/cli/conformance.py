@@ -28,5 +28,8 @@ def conformance(
     text = conformance_statement(app_for(config).settings)
     if out is None:
         typer.echo(text, nl=False)
-    else:
+        return
+    try:
         out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise typer.BadParameter(f"--out: {out} cannot be written ({error.strerror})") from error

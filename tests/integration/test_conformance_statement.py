@@ -119,6 +119,15 @@ def test_a_site_gets_the_statement_of_its_own_settings(tmp_path: Path) -> None:
     assert site.captions == written().captions
 
 
+def test_a_file_that_cannot_be_written_is_bad_usage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cadnode.conformance.conformance_statement", lambda _settings: "text")
+    result = CliRunner().invoke(cli, ["conformance", "--out", str(tmp_path / "no" / "file.md")])
+    assert result.exit_code == 2
+    assert "cannot be written" in result.output
+
+
 def test_every_parameter_of_the_dicom_side_is_in_the_statement() -> None:
     elsewhere = {"node.data_dir", "node.keep_identifiers"}
     elsewhere |= {f"retention.{key}" for key in ("max_bytes", "high_water_percent")}
