@@ -78,6 +78,7 @@ class Node:
             IncomingObject(part, "1.2.840.1", uid, study, f"{study}.8", "1.2", "MG1", "localhost"),
             self.spool,
             self.store,
+            identify=True,
         )
 
     def image_files(self) -> list[Path]:
