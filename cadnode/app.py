@@ -203,6 +203,13 @@ class App:
             # Work goes on uncounted.
             log.error("nothing is counted", process=process, detail=error.strerror or str(error))
 
+    def sender_label(self, calling_ae: str) -> str:
+        """How a sender is called in numbers: by its AE title where the settings name it."""
+        settings = self.settings
+        known = {peer.ae_title for peer in settings.peers}
+        known |= {source.ae_title for source in settings.sources}
+        return calling_ae if calling_ae in known else OTHER
+
     def forget_metrics(self) -> None:
         """Count from zero: the node starts. What runs already goes on counting."""
         from cadnode.metrics.slots import forget
@@ -407,7 +414,6 @@ class App:
         from cadnode.proof_parts import commitment_service
 
         watch = AssociationWatch(self.audit, self.party)
-        known = {peer.ae_title for peer in self.settings.peers}
         return StorageScp(
             scp_settings(self.settings, spool.incoming_dir),
             receive=lambda incoming: keep(
@@ -428,7 +434,7 @@ class App:
                     metrics=self.metrics,
                 ),
             ],
-            meter=AssociationMeter(self.metrics, lambda ae: ae if ae in known else OTHER),
+            meter=AssociationMeter(self.metrics, self.sender_label),
         )
 
 

@@ -30,6 +30,7 @@ from cadnode.dimse.find import (
     find_studies,
 )
 from cadnode.dimse.incoming import PARTIAL_SUFFIX
+from cadnode.dimse.metering import AssociationMeter
 from cadnode.dimse.retrieve import Retriever
 from cadnode.dimse.sub_operations import Keeping, OwnReceiver, Progress, WantedSeries
 from cadnode.dimse.watching import AssociationWatch
@@ -182,14 +183,17 @@ class Fetcher:
             with contextlib.suppress(FileNotFoundError):
                 if path.stat().st_mtime < (utc_now() - LEFT_BEHIND).timestamp():
                     path.unlink()
+        meter = AssociationMeter(self._app.metrics, self._app.sender_label)
         return Keeping(
             folder,
-            lambda incoming: keep(
-                replace(incoming, association=_ONE_RETRIEVE),
-                self._spool,
-                self._store.exams,
-                watch,
-                identify=self._app.settings.node.keep_identifiers,
+            meter.counted(
+                lambda incoming: keep(
+                    replace(incoming, association=_ONE_RETRIEVE),
+                    self._spool,
+                    self._store.exams,
+                    watch,
+                    identify=self._app.settings.node.keep_identifiers,
+                )
             ),
             self._spool.has_room,
         )

@@ -23,7 +23,6 @@ from cadnode.core.metrics import PROCESS_RESTARTS, begin
 from cadnode.core.ports import Classifier
 from cadnode.core.retention import RECEIVED_AT_ONCE
 from cadnode.heartbeat import Vitals, moved, open_heart
-from cadnode.notifying import notice_lanes
 from cadnode.proof_parts import HAND_OVER, commitment_lane, proof_lanes
 from cadnode.pulling import PullLane
 from cadnode.storage.retention import purge, remove_unknown
@@ -76,6 +75,8 @@ def receive(app: App) -> None:
 
 def work(app: App) -> None:
     """Analyze, report, deliver and keep house until SIGTERM."""
+    from cadnode.notifying import notice_lanes
+
     _keep_private()
     stopping = _stop_on_signals()
     app.open_audit("work")
@@ -175,6 +176,7 @@ def web(app: App) -> None:
     """Answer browsers and programs until SIGTERM. Raises PortTaken."""
     from cadnode.console import open_console
     from cadnode.console.tls import web_tls
+    from cadnode.notifying import notice_lanes
     from cadnode.web.server import create_app
     from cadnode.web.serving import WebServer, WebSettings
 

@@ -99,7 +99,7 @@ class NoMetrics:
 IMAGES_RECEIVED = Counter(
     "cadnode_images_received_total",
     "Objects that came by C-STORE: new, same, changed, conflict, or the status they were refused"
-    " with. Senders that are no [[peers]] are 'other'.",
+    " with. Senders that are neither [[peers]] nor [[sources]] are 'other'.",
     ("sender", "outcome"),
 )
 RECEIVED_BYTES = Counter(

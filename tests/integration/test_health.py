@@ -241,6 +241,11 @@ class TestWhoMayAsk:
         assert console.browser.get("/", follow_redirects=False).status_code != 200
         assert console.browser.get(path).status_code in (200, 503)
 
+    def test_whoever_wants_the_head_alone_gets_it(self, console):
+        answer = console.browser.head("/healthz")
+        assert (answer.status_code, answer.content) == (200, b"")
+        assert console.browser.head("/readyz").status_code == 503
+
     @pytest.mark.parametrize("path", PATHS)
     def test_strangers_are_told_what_to_do(self, console, path):
         with asked_from(console, "10.0.0.9") as stranger:

@@ -16,7 +16,8 @@ from cadnode.web.access.cookies import caller_of
 from cadnode.web.access.who import asking
 from cadnode.web.console import Console
 
-PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
+_ASKING = ["GET", "HEAD"]
+"""Load balancers ask for the head alone."""
 
 
 class AbilityAnswer(BaseModel):
@@ -40,11 +41,11 @@ def pages(console: Console) -> APIRouter:
     """The three addresses that monitoring systems expect."""
     router = APIRouter()
 
-    @router.get("/healthz")
+    @router.api_route("/healthz", methods=_ASKING)
     def healthz(request: Request) -> Response:
         return _unknown(request, console) or JSONResponse({"alive": True})
 
-    @router.get("/readyz")
+    @router.api_route("/readyz", methods=_ASKING)
     def readyz(request: Request) -> Response:
         refused = _unknown(request, console)
         if refused is not None:
@@ -53,7 +54,7 @@ def pages(console: Console) -> APIRouter:
         status = HTTPStatus.OK if found.ready else HTTPStatus.SERVICE_UNAVAILABLE
         return JSONResponse(_answer(found).model_dump(), status)
 
-    @router.get("/metrics")
+    @router.api_route("/metrics", methods=_ASKING)
     def metrics(request: Request) -> Response:
         refused = _unknown(request, console)
         if refused is not None:
