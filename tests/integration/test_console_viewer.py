@@ -357,6 +357,8 @@ class TestPage:
         assert "a magnification or spot view is not a screening view" in page
         assert "N104" in page
         assert "Further images" in page
+        assert "Images as they were received (6)" in page
+        assert '<td class="number">560 x 700</td>' in page
 
     def test_what_happened_is_told_in_sentences_with_names_and_a_time_zone(self, node):
         page = node.browser.get("/exams/1/status").text
@@ -467,7 +469,7 @@ class TestStates:
         assert 'href="/exams/1"' in newer
         assert [image["name"] for image in page_data(newer)["images"]] == ["RCC", "RMLO"]
         assert [image["name"] for image in page_data(older)["images"]] == ["RCC"]
-        assert "OTHER" in newer
+        assert "<dt>Sent by</dt><dd>OTHER, MODALITY</dd>" in newer
         # The image of the earlier revision, through the page of the later one.
         assert fresh.browser.get("/api/v1/exams/2/images/1/tiles").status_code == 200
         assert fresh.browser.get("/api/v1/exams/1/images/2/tiles").status_code == 404

@@ -247,6 +247,7 @@
     });
     const overlay = element("svg", { class: "overlay", "aria-hidden": "true" });
     viewer.canvas.append(overlay);
+    viewer.canvas.setAttribute("role", "group");
     viewer.canvas.setAttribute("aria-label",
       `${data.name}: film with marks. Arrow keys move it, plus and minus zoom.`);
     const layer = element("g", {}, overlay);

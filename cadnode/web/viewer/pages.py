@@ -200,6 +200,8 @@ def _exam_values(console: Console, exam: ViewedExam) -> dict[str, Any]:
         "earlier": [r for r in exam.revisions if r.revision < exam.detail.exam.revision],
         "hanging": hanging,
         "images": (*(image for _, image in hanging.places if image), *hanging.further),
+        "senders": _senders(exam),
+        "size": size,
         "names": _names(exam),
         "points": points,
         "results": [_result_values(exam_id, result) for result in exam.detail.results],
@@ -214,6 +216,12 @@ def _exam_values(console: Console, exam: ViewedExam) -> dict[str, Any]:
         "any_mirrored": any(image.mirrored for image in shown),
         "any_heat": any(image.has_patch_map for image in shown),
     }
+
+
+def _senders(exam: ViewedExam) -> list[str]:
+    """Every AE title that an image came from, each once."""
+    came_from = [image.record.image.calling_ae for image in exam.images]
+    return list(dict.fromkeys([exam.detail.calling_ae, *came_from]))
 
 
 def _result_values(exam_id: int, result: ResultRecord) -> dict[str, Any]:
