@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from cadnode.core.accounts import Role
 from cadnode.core.identifiers import ExamIdentifiers
 from cadnode.core.jobs import ExamStatus
 from cadnode.web.exams.table import COLUMNS
@@ -356,6 +357,33 @@ class TestActions:
     def test_two_studies_under_one_accession_number_name_each_other(self, seen: ConsoleUnderTest):
         assert "/exams/2" in seen.browser.get("/exams/3/actions").text
         assert "Other exams" not in seen.browser.get("/exams/1/actions").text
+
+
+@pytest.mark.parametrize("role", [Role.VIEWER, Role.OPERATOR])
+def test_a_viewer_looks_and_an_operator_decides(node: ConsoleUnderTest, role: Role):
+    access = node.browser.app.state.console.access  # type: ignore[attr-defined]
+    _, secret = access.add_token("program", role, 30, owner=None, by="a test")
+    asking = {"Authorization": f"Bearer {secret}"}
+    api = "/api/v1/exams"
+    assert node.browser.get(api, headers=asking).status_code == 200
+    page = node.browser.get("/exams", headers=asking).text
+    assert ('value="retry"' in page) is (role is Role.OPERATOR)
+    part = node.browser.get("/exams/2/actions", headers=asking).text
+    assert ('value="retry"' in part) is (role is Role.OPERATOR)
+    answers = [
+        node.browser.post("/exams/confirm", data={"action": "retry"}, headers=asking),
+        node.browser.post("/exams/do", data={"action": "retry", "exam_id": "2"}, headers=asking),
+        node.browser.post(f"{api}/1/reanalyze", headers=asking),
+        node.browser.post(f"{api}/1/resend", json={}, headers=asking),
+        node.browser.post(f"{api}/4/cancel", json={"why": "a test"}, headers=asking),
+        node.browser.post(f"{api}/5/priority", json={"urgent": True}, headers=asking),
+        node.browser.post(f"{api}/retry", json={"code": "E602"}, headers=asking),
+        node.browser.post(f"{api}/2/retry", headers=asking),
+    ]
+    refused = [answer.status_code == 403 for answer in answers]
+    assert refused == [role is Role.VIEWER] * len(answers)
+    if role is Role.VIEWER:
+        assert [status_of(node, number) for number in (2, 4)] == ["failed", "receiving"]
 
 
 class TestApi:
