@@ -13,6 +13,7 @@ from cadnode.cli import cli
 from cadnode.config import Settings
 from cadnode.config.tables import AuditTable, PeerTable
 from cadnode.conformance import parameters, security
+from cadnode.conformance.objects import Objects, build_objects
 from cadnode.core.audit import AuditEvent
 from tests.integration.statement import FILE, Statement, plain, written
 
@@ -62,6 +63,21 @@ retrieve = "move"
 [[pull]]
 source = "archive"
 """
+
+
+_built: list[Objects] = []
+
+
+@pytest.fixture(autouse=True)
+def _objects_are_built_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a site calls its device is all that objects have of its settings, and no table says it."""
+
+    def build(settings: Settings) -> Objects:
+        if not _built:
+            _built.append(build_objects(settings))
+        return _built[0]
+
+    monkeypatch.setattr("cadnode.conformance.build_objects", build)
 
 
 @pytest.fixture
