@@ -7,6 +7,7 @@
 # make check    format, lint, types, import rules
 # make audit    every pinned package asked about at the vulnerability service
 # make licences docs/licences.md written anew
+# make conformance  docs/conformance.md written anew
 # make sbom     sbom.cdx.json: what is installed, as CycloneDX
 # EXTRA=gpu     TensorFlow with CUDA in place of the CPU build (after a change: make clean first)
 
@@ -19,7 +20,7 @@ BIN := .venv/bin
 READY := .venv/.ready-$(EXTRA)
 TOOLS := .venv-tools/.ready
 
-.PHONY: demo console test fuzz faults container check format lock clean audit licences sbom
+.PHONY: demo console test fuzz faults container check format lock clean audit licences conformance sbom
 
 demo: $(READY)
 	$(BIN)/python -m cadnode.demo --out demo-out $(ARGS)
@@ -68,6 +69,10 @@ audit: $(TOOLS)
 
 licences: $(READY)
 	$(BIN)/python -m tools.licences
+
+# The statement of the default settings, whatever the environment says.
+conformance: $(READY)
+	env -u CADNODE_CONFIG $(BIN)/cadnode conformance --out docs/conformance.md
 
 # Checked against the schema of CycloneDX by the tool that writes it.
 sbom: $(READY) $(TOOLS)
