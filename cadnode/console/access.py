@@ -15,6 +15,7 @@ from cadnode.app import App, Store, utc_now
 from cadnode.config.tables import WebTable
 from cadnode.core.accounts import (
     Account,
+    AccountChange,
     ApiToken,
     AttemptRules,
     Role,
@@ -42,6 +43,8 @@ from cadnode.web.access.ports import Departure, Visitor
 log = structlog.get_logger(__name__)
 
 TOKEN_PREFIX = "cadnode_"  # noqa: S105  so that a token is recognised where it should not be
+
+CHANGES_SHOWN = 50
 
 UNKNOWN = "unknown user"
 """Stands in logs and audit messages for a name nobody has: it may be a mistyped password."""
@@ -203,6 +206,10 @@ class ConsoleAccess:
     def account(self, name: str) -> Account:
         """See Access."""
         return self._store.account(name)
+
+    def changes(self) -> Sequence[AccountChange]:
+        """See Access."""
+        return self._store.changes(limit=CHANGES_SHOWN)
 
     def add_user(self, name: str, role: Role, password: str, *, by: str) -> Account:
         """See Access."""

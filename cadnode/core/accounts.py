@@ -107,6 +107,15 @@ class ApiToken:
 
 
 @dataclass(frozen=True, slots=True)
+class AccountChange:
+    """What was done to a user or a token, and by whom."""
+
+    at: datetime
+    text: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
 class SessionRules:
     """How long somebody stays signed in."""
 

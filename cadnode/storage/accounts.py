@@ -7,11 +7,11 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from cadnode.core.accounts import Account, Origin, Role, name_problem
+from cadnode.core.accounts import Account, AccountChange, Origin, Role, name_problem
 from cadnode.core.errors import AccountRefused, NotFound
 from cadnode.storage.database import StorePart
 from cadnode.storage.rows import AnyRow, log_event
-from cadnode.storage.tables import api_tokens, users, web_sessions
+from cadnode.storage.tables import api_tokens, events, users, web_sessions
 
 KIND = "account"
 """Of events about users and tokens."""
@@ -34,6 +34,18 @@ class Accounts(StorePart):
         """One user. Raises NotFound."""
         with self._database.read() as connection:
             return account_of(user_row(connection, name))
+
+    def changes(self, *, limit: int) -> Sequence[AccountChange]:
+        """What was last done to users and tokens, the newest first."""
+        statement = (
+            select(events.c.at, events.c.text, events.c.actor)
+            # By the index: there are millions of events about exams.
+            .where(events.c.job_id.is_(None), events.c.kind == KIND)
+            .order_by(events.c.id.desc())
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            return [AccountChange(*row) for row in connection.execute(statement)]
 
     def password_hash(self, name: str) -> str | None:
         """The hash of a user's password; None for one who has none, and for nobody."""

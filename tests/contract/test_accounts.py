@@ -12,7 +12,15 @@ import pytest
 from argon2 import PasswordHasher
 from sqlalchemy import select
 
-from cadnode.core.accounts import AttemptRules, Means, Origin, Role, SessionRules, User
+from cadnode.core.accounts import (
+    AccountChange,
+    AttemptRules,
+    Means,
+    Origin,
+    Role,
+    SessionRules,
+    User,
+)
 from cadnode.core.errors import AccountRefused, NotFound, TooManyAttempts
 from cadnode.storage import tables
 from cadnode.storage.account_store import AccountStore
@@ -174,6 +182,13 @@ class TestUsers:
         )
         store.revoke_token(token.id, by="bert", now=T0)
         store.remove("bert", by="anna", now=T0)
+        assert [change.text for change in store.changes(limit=2)] == [
+            "User bert was removed.",
+            "Token 1 was revoked.",
+        ]
+        assert store.changes(limit=9)[-1] == AccountChange(
+            T0, "User anna was added as admin.", "setup"
+        )
         assert events(database) == [
             ("User anna was added as admin.", "setup"),
             ("User bert was added as viewer.", "anna"),

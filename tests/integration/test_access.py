@@ -691,12 +691,12 @@ class TestRoles:
         site.add("anna")
         browser = signed_in(site, "otto", Role.OPERATOR)
         browser.headers["X-CSRF-Token"] = token_on(browser.get("/account"))
-        about = ("/users", "/api/v1/users", "/api/v1/tokens")
+        about = ("/users", "/api/v1/users", "/api/v1/tokens", "/api/v1/account-changes")
         tried = [r for r in self.routes(site) if r[1].startswith(about)]
         assert len(tried) > 8
         for method, path in tried:
             assert browser.request(method, path).status_code == 403, path
-        for path in about[:2]:
+        for path in about:
             assert browser.get(path).status_code == 403
 
     def test_no_page_with_data_is_shown_to_nobody(self, site):
@@ -817,6 +817,13 @@ class TestUsers:
         assert api.get("/api/v1/users/bert").status_code == 404
         assert api.delete("/api/v1/users/anna").status_code == 409
         assert api.put("/api/v1/users/anna/role", json={"role": "viewer"}).status_code == 409
+
+    def test_an_admin_sees_who_changed_what(self, site):
+        api = self.api(site)
+        api.post("/api/v1/users", json={"name": "bert", "role": "viewer", "password": WORD})
+        newest = api.get("/api/v1/account-changes").json()[0]
+        assert (newest["text"], newest["actor"]) == ("User bert was added as viewer.", "anna")
+        assert "User bert was added as viewer." in api.get("/users").text
 
     def test_a_new_password_ends_the_wait_of_whoever_forgot_the_old_one(self, site):
         api = self.api(site)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
-from cadnode.core.accounts import Account, ApiToken, Role, Session, User
+from cadnode.core.accounts import Account, AccountChange, ApiToken, Role, Session, User
 from cadnode.web.access.guard import GuardRules
 
 
@@ -89,6 +89,10 @@ class Access(Protocol):
 
     def account(self, name: str) -> Account:
         """One user. Raises NotFound."""
+        ...
+
+    def changes(self) -> Sequence[AccountChange]:
+        """What was last done to users and tokens, the newest first."""
         ...
 
     def add_user(self, name: str, role: Role, password: str, *, by: str) -> Account:

@@ -114,6 +114,14 @@ class SessionOut(BaseModel):
     """True for the one that asks."""
 
 
+class ChangeOut(BaseModel):
+    """What was done to a user or a token."""
+
+    at: datetime
+    text: str
+    actor: str
+
+
 def api(console: Console) -> APIRouter:
     """The routes of this feature."""
     router = APIRouter(tags=["access"])
@@ -131,6 +139,7 @@ def api(console: Console) -> APIRouter:
     router.put("/users/{name}/role", status_code=HTTP_204_NO_CONTENT)(set_role)
     router.put("/users/{name}/password", status_code=HTTP_204_NO_CONTENT)(set_password)
     router.get("/tokens")(tokens)
+    router.get("/account-changes")(changes)
     router.delete("/tokens/{token_id}", status_code=HTTP_204_NO_CONTENT)(revoke_token)
     return router
 
@@ -236,6 +245,14 @@ def revoke_token(
 ) -> None:
     """End anybody's token."""
     access_of(request).revoke_token(token_id, by=asking.name)
+
+
+def changes(request: Request, asking: Annotated[User, Depends(admin)]) -> Sequence[ChangeOut]:
+    """What was last done to users and tokens, and by whom, the newest first."""
+    return [
+        ChangeOut(at=change.at, text=change.text, actor=change.actor)
+        for change in access_of(request).changes()
+    ]
 
 
 def _name(role: Role) -> RoleName:

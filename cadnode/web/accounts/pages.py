@@ -260,6 +260,7 @@ def _users(request: Request, name: str = "", **said: Any) -> Response:
         said,
         accounts=accounts,
         tokens=access.tokens(),
+        changes=access.changes(),
         roles=list(Role) if accounts else [Role.ADMIN],
         name=name,
         shortest=SHORTEST_PASSWORD,
