@@ -282,6 +282,16 @@ class TestActions:
         assert "it is reported again" in self.confirmed(node, "retry", 2)
         assert last_event(node, 2) == ("retry", "localhost")
 
+    def test_all_that_failed_of_one_cause_are_tried_again(self, node: ConsoleUnderTest):
+        page = node.browser.get("/exams").text
+        assert "Try every exam again that failed with E602" in page
+        asked = node.browser.post("/exams/confirm", data={"code": "E602"}).text
+        (exam_id,) = re.findall(r'name="exam_id" value="(\d+)"', asked)
+        assert exam_id == "2"
+        self.confirmed(node, "retry", int(exam_id))
+        assert status_of(node, 2) is ExamStatus.REPORTED
+        assert "Try every exam" not in node.browser.get("/exams").text
+
     def test_an_exam_is_given_up_with_a_reason(self, node: ConsoleUnderTest):
         form = {"action": "cancel", "exam_id": "4"}
         assert "Say why" in node.browser.post("/exams/do", data=form).text

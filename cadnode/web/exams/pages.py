@@ -92,11 +92,11 @@ def pages(console: Console) -> APIRouter:
     def confirm(
         request: Request, sent: Sent, user: Annotated[User, Depends(operator)]
     ) -> HTMLResponse:
-        return _dialog(request, console, *_action(sent), problem="")
+        return _dialog(request, console, *_action(console, sent), problem="")
 
     @router.post("/exams/do")
     def act(request: Request, sent: Sent, user: Annotated[User, Depends(operator)]) -> HTMLResponse:
-        action, exam_ids = _action(sent)
+        action, exam_ids = _action(console, sent)
         why, to = (str(sent.get(name, "")).strip()[:300] for name in ("why", "to"))
         if action is Action.CANCEL and len(why) < SHORTEST_REASON:
             problem = "Say why: the reason is kept with the exam."
@@ -131,6 +131,7 @@ def _page(request: Request, console: Console, user: User, asked: Asked, place: s
         return RedirectResponse(asked.address(), status_code=303)
     nothing = bool(asked.q)
     cursor = _cursor(place)
+    page = SearchPage(()) if nothing else exams.find(search, limit=PER_PAGE, cursor=cursor)
     answer = render(
         request,
         "exams/page.html",
@@ -140,7 +141,8 @@ def _page(request: Request, console: Console, user: User, asked: Asked, place: s
         meaning=meaning,
         nothing=nothing,
         problems=problems,
-        page=SearchPage(()) if nothing else exams.find(search, limit=PER_PAGE, cursor=cursor),
+        page=page,
+        failures=_failures(page),
         count=Count(0, exact=True) if nothing else exams.count(search),
         order=search.order,
         place=place,
@@ -174,13 +176,22 @@ def _dialog(
     )
 
 
-def _action(sent: FormData) -> tuple[Action, Sequence[int]]:
+def _action(console: Console, sent: FormData) -> tuple[Action, Sequence[int]]:
+    code = sent.get("code")
+    if isinstance(code, str) and code:
+        return Action.RETRY, console.exams.failed_with(code)[:MOST_AT_ONCE]
     try:
         action = Action(str(sent.get("action", "")))
         exam_ids = [int(str(number)) for number in sent.getlist("exam_id")][:MOST_AT_ONCE]
     except ValueError as error:
         raise HTTPException(422, "no such action, or no such exam") from error
     return action, list(dict.fromkeys(exam_ids))
+
+
+def _failures(page: SearchPage) -> Sequence[str]:
+    """The codes with which exams of the page failed."""
+    failed = (one.exam for one in page.exams if one.exam.status is ExamStatus.FAILED)
+    return sorted({exam.error_code for exam in failed if exam.error_code})
 
 
 def _cursor(place: str) -> Cursor | None:
