@@ -1,12 +1,13 @@
-// Refreshes the page of the day: while it is looked at, and while nothing in it is being read.
+// Refreshes the page of the day while it is looked at, and says aloud only what is new.
 "use strict";
 
 (() => {
   const part = document.getElementById("today");
+  const stale = document.getElementById("today-stale");
   const announce = document.getElementById("announce");
-  if (!part || !window.htmx) return;
-  const every = Number(part.dataset.refreshSeconds) * 1000;
+  if (!part || !stale || !announce || !window.htmx) return;
 
+  const table = () => part.querySelector("#hours-table");
   const said = () => part.querySelector("[data-said]")?.dataset.said ?? "";
   let before = said();
   let open = false;
@@ -16,20 +17,26 @@
   };
   const settle = () => {
     part.querySelector(".refreshes")?.removeAttribute("hidden");
-    const table = part.querySelector("#hours-table");
-    if (table) table.open = open;
+    if (table()) table().open = open;
+  };
+  const lost = () => {
+    if (!stale.hidden) return;
+    stale.hidden = false;
+    announce.textContent = "The console does not answer.";
+    before = "";
   };
 
   part.addEventListener("htmx:beforeSwap", () => {
-    open = part.querySelector("#hours-table")?.open ?? false;
+    open = table()?.open ?? false;
   });
   part.addEventListener("htmx:afterSwap", () => {
     settle();
-    // Only what is new is read aloud.
-    const now = said();
-    if (now !== before && announce) announce.textContent = now;
-    before = now;
+    stale.hidden = true;
+    if (said() !== before) announce.textContent = said();
+    before = said();
   });
+  part.addEventListener("htmx:sendError", lost);
+  part.addEventListener("htmx:responseError", lost);
   part.addEventListener("click", (event) => {
     if (event.target.id === "today-refresh") {
       event.preventDefault();
@@ -38,5 +45,5 @@
   });
   document.addEventListener("visibilitychange", refresh);
   settle();
-  setInterval(refresh, every);
+  setInterval(refresh, Number(part.dataset.refreshSeconds) * 1000);
 })();
