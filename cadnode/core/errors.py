@@ -291,6 +291,16 @@ class NoticeNotSent(CadnodeError):
         self.final = final
 
 
+def meaning_of(code: str) -> str:
+    """One sentence about the errors with this code."""
+    classes = [CadnodeError]
+    for found in classes:
+        classes.extend(found.__subclasses__())
+        if found.code == code and code != CadnodeError.code:
+            return " ".join((found.__doc__ or "").split(".")[0].split(";")[0].split()) + "."
+    return "Something nobody planned for went wrong."
+
+
 def unexpected(error: BaseException) -> str:
     """The kind of an error nobody planned for, and where it came from.
 

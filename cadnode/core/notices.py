@@ -22,6 +22,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from cadnode.core.breaker import LineState, LineStatus
+from cadnode.core.errors import meaning_of
 from cadnode.core.processes import SEEN_WITHIN, ProcessRecord, seen
 
 DISK_BACK = 0.02
@@ -162,6 +163,11 @@ def key_of(kind: NoticeKind, subject: str) -> str:
     return f"{kind}:{subject}"
 
 
+def failed_text(code: str) -> str:
+    """What a failure with this code means, and what follows."""
+    return f"{meaning_of(code)} They wait for a person; docs/operations.md says what to do."
+
+
 def lines_down(lines: Mapping[str, LineStatus], rules: NoticeRules, now: datetime) -> Surveyed:
     """The destinations that have not answered for long, from the lines to them by name."""
     found, undecided = [], set()
@@ -279,7 +285,7 @@ def compose(
     ordered = sorted(notices, key=lambda n: (n.about is About.END, n.id))
     first = headline(ordered[0])
     more = f" (+{len(ordered) - 1} more)" if len(ordered) > 1 else ""
-    body = "\n\n".join(_paragraph(notice) for notice in ordered)
+    body = "\n\n".join(_paragraph(notice, link) for notice in ordered)
     where = f"\n\n{link}" if link else ""
     return Message(
         id=message_id,
@@ -334,14 +340,16 @@ def as_json(message: Message) -> dict[str, Any]:
     }
 
 
-def _paragraph(notice: Notice) -> str:
-    lines = [headline(notice)[:1].upper() + headline(notice)[1:]]
+def _paragraph(notice: Notice, link: str) -> str:
+    lines = [headline(notice)]
     if notice.kind is NoticeKind.EXAM_FAILED:
         numbers = ", ".join(str(number) for number in notice.exams)
         more = notice.count - len(notice.exams)
         lines.append(notice.text)
         lines.append(f"Exams: {numbers}" + (f" and {more} more" if more > 0 else ""))
         lines.append(f"Mend the cause, then: cadnode jobs retry --code {notice.subject}")
+        if link:
+            lines.append(f"{link}/exams?status=failed")
     elif notice.about is About.END:
         until = f" until {_when(notice.until)}" if notice.until else ""
         lines.append(f"It was so from {_when(notice.since)}{until}.")

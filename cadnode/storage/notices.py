@@ -21,6 +21,7 @@ from cadnode.core.notices import (
     NoticeRules,
     Outgoing,
     Surveyed,
+    failed_text,
     key_of,
 )
 from cadnode.storage.claiming import claim_rows, is_due
@@ -291,7 +292,7 @@ def _note_failed(
                 "key": key,
                 "kind": NoticeKind.EXAM_FAILED,
                 "subject": code,
-                "text": f"They wait for a person. docs/operations.md says what {code} means.",
+                "text": failed_text(code),
                 "count": len(failed),
                 "exams": numbers[:NAMED_EXAMS],
                 "opened_at": failed[0].at,

@@ -174,7 +174,7 @@ def test_what_came_up_while_the_mail_server_was_away_is_one_mail_later(
     assert mail["Subject"] == "MAMMO1: pacs does not answer (+1 more)" or (
         mail["Subject"] == "MAMMO1: 1 exam failed (E801) (+1 more)"
     )
-    assert "Pacs does not answer" in mail.get_content()
+    assert "pacs does not answer" in mail.get_content()
     assert "1 exam failed" in mail.get_content()
 
 

@@ -15,6 +15,7 @@ from cadnode.core.notices import (
     certificates_ending,
     compose,
     disk_low,
+    failed_text,
     lines_down,
     processes_missing,
     together,
@@ -119,7 +120,7 @@ class TestWords:
         over = replace(DOWN, about=About.END, until=NOW)
         found = message(over, FAILED)
         assert found.subject == "MAMMO1: 98 exams failed (E602) (+1 more)"
-        assert found.text.index("98 exams failed") < found.text.index("Pacs answers again")
+        assert found.text.index("98 exams failed") < found.text.index("pacs answers again")
 
     def test_failed_exams_are_named_by_number_and_the_rest_is_counted(self):
         text = message(FAILED).text
@@ -133,9 +134,21 @@ class TestWords:
         assert "until" in text
         assert "does not answer" not in text
 
+    def test_what_a_code_means_is_said_in_a_sentence(self):
+        for code, words in (
+            ("E602", "The destination refused an object for good"),
+            ("E801", "A step ended badly too many times"),
+            ("E000", "Something nobody planned for"),
+            ("E999", "Something nobody planned for"),
+        ):
+            text = failed_text(code)
+            assert text.startswith(words)
+            assert text.count(".") == 3, text
+
     def test_the_console_is_linked_only_where_it_is_known(self):
         link = "https://cadnode.example"
         assert link in message(DOWN, link=link).text
+        assert f"{link}/exams?status=failed\n" in message(FAILED, link=link).text
         assert "http" not in message(DOWN).text
 
     def test_the_json_of_a_webhook_says_the_same_in_stable_words(self):
