@@ -9,7 +9,7 @@ from datetime import datetime
 
 from cadnode.app import RESULT_CLASSES, App, utc_now
 from cadnode.config import Settings
-from cadnode.config.tables import DestinationTable, SourceTable
+from cadnode.config.tables import DestinationTable, NotifyTable, SourceTable
 from cadnode.core.errors import CadnodeError, ConfigError
 from cadnode.storage.disk import disk_of
 
@@ -48,6 +48,8 @@ def run_checks(app: App) -> Iterator[Check]:
     yield from waiting_nowhere(app)
     if settings.audit.host:
         yield _audit(app)
+    if settings.notify.mail_host or settings.notify.webhook_url:
+        yield _notify(settings.notify)
 
 
 def _others(app: App) -> Iterator[Check]:
@@ -195,6 +197,25 @@ def _source(app: App, source: SourceTable) -> Check:
     if refused:
         return Check(title, False, f"answers, but does not take {', '.join(refused)}")
     return Check(title, True, f"answers and takes {', '.join(services)}")
+
+
+def _notify(table: NotifyTable) -> Check:
+    secrets = (table.mail_password_file, table.webhook_secret_file, table.webhook_bearer_file)
+    open_to_others = False
+    for file in (*secrets, table.mail_ca, table.webhook_ca):
+        if file is None:
+            continue
+        try:
+            file.read_bytes()
+            open_to_others |= file in secrets and bool(file.stat().st_mode & 0o077)
+        except OSError as error:
+            return Check("notify", False, f"{file}: {error.strerror or type(error).__name__}")
+    ways = [f"mail to {', '.join(table.mail_to)}"] if table.mail_host else []
+    ways += ["a webhook"] if table.webhook_url else []
+    told = f"{' and '.join(ways)}; `cadnode notify test` sends a message"
+    if open_to_others:
+        return Check("notify", None, f"{told}; a secret of it can be read by others: chmod 600")
+    return Check("notify", True, told)
 
 
 def _audit(app: App) -> Check:

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cadnode.app import App, Store
+from cadnode.checks import _notify
 from cadnode.cli import cli
 from cadnode.config import load_settings
 from cadnode.core.breaker import BreakerRules, LineEvent
@@ -316,6 +317,28 @@ class TestCommand:
         done = CliRunner().invoke(cli, ["notify", "list", "--config", config])
         assert done.exit_code == 0, done.output
         assert "destination-down" in done.output
+
+
+@pytest.mark.parametrize(
+    ("mode", "well", "says"),
+    [
+        (0o600, True, "mail to it@hospital.example; `cadnode notify test`"),
+        (0o644, None, "can be read by others"),
+        (None, False, "No such file"),
+    ],
+)
+def test_the_check_of_the_node_looks_at_the_secrets(tmp_path: Path, mode, well, says):
+    if mode is not None:
+        (tmp_path / "password").write_text("correct horse")
+        (tmp_path / "password").chmod(mode)
+    config = tmp_path / "cadnode.toml"
+    config.write_text(
+        '[notify]\nmail_host = "m"\nmail_from = "a@b.example"\n'
+        'mail_to = ["it@hospital.example"]\nmail_user = "n"\nmail_password_file = "password"\n'
+    )
+    found = _notify(load_settings(config, {}).notify)
+    assert (found.name, found.well) == ("notify", well)
+    assert says in found.detail
 
 
 def test_a_mail_password_is_never_sent_in_clear(tmp_path: Path):
