@@ -28,7 +28,7 @@ def peak(heat: HeatMap) -> np.ndarray:
     return np.array([np.array([column, row]) * step, np.array([column + 1, row + 1]) * step])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     flip_rows=st.booleans(),
     flip_columns=st.booleans(),
