@@ -51,7 +51,7 @@ def fresh(console: ConsoleUnderTest, path: str = "/today") -> str:
 def test_a_node_that_does_not_run_is_said_so_first(console: ConsoleUnderTest):
     page = text_of(fresh(console, "/"))
     assert "problem The node does not run: none of its processes is seen." in page
-    assert "Start `cadnode serve`" in page
+    assert "Start cadnode serve , as a service" in page
 
 
 def test_a_node_that_does_its_work_is_well(console: ConsoleUnderTest):
@@ -67,7 +67,7 @@ def test_a_worker_that_was_killed_is_missed_and_the_others_are_not(console: Cons
     late = ProcessRecord("work", "work", "here", 42, utc_now(), utc_now() - timedelta(minutes=3))
     BeatRecords(console.store.database).beat(late)
     page = text_of(fresh(console))
-    assert "problem `cadnode work` is not seen since" in page
+    assert "problem cadnode work is not seen since" in page
     assert "work not seen for 3 min" in page
     assert "receive running" in page
     (alert,) = console.browser.get("/api/v1/status").json()["alerts"]

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse
+from markupsafe import Markup, escape
 
 from cadnode.core.node_status import DestinationStatus, NodeStatus
 from cadnode.core.processes import ProcessRecord
@@ -38,6 +39,7 @@ def _values(status: NodeStatus) -> dict[str, Any]:
         "node": status,
         "chart": chart(status.day.hours),
         "said": _said(status),
+        "with_code": with_code,
         "disk_outlook": disk_outlook(status.disk),
         "duration": duration,
         "size": size,
@@ -65,11 +67,20 @@ def process_tone(record: ProcessRecord, status: NodeStatus) -> str:
     return "warn" if record.facts.problem else "good"
 
 
+def with_code(text: str) -> Markup:
+    """What stands between backticks as code; everything else as text."""
+    parts = [escape(part) for part in text.split("`")]
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if place % 2 else part
+        for place, part in enumerate(parts)
+    )
+
+
 def _said(status: NodeStatus) -> str:
     """What a screen reader says when it changes."""
     urgent = sum(alert.urgent for alert in status.alerts)
     if not urgent:
         return "All is well."
     return f"{urgent} problem{'s' if urgent > 1 else ''}: " + "; ".join(
-        alert.what for alert in status.alerts if alert.urgent
+        alert.what.replace("`", "") for alert in status.alerts if alert.urgent
     )
