@@ -39,11 +39,11 @@ from cadnode.storage.search_streams import (
 from cadnode.storage.tables import exam_identifiers, jobs, overview
 
 SHORT_WALK = 1_000
-LONG_WALK = 10_000
+LONG_WALK = 5_000
 """Exams that are looked at one by one for a page, at first and at most."""
 
-MOST_SORTED = 50_000
-MOST_JUDGED = 10_000
+MOST_SORTED = 20_000
+MOST_JUDGED = 5_000
 """Exams of one beginning, or of some days, that are sorted, and looked at one by one before."""
 
 EVERY = 1_000_000_000
