@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from pydicom import dcmread
 
 from cadnode.core.metrics import RECORDED, Counter, Histogram
 from tests.mail_server import mail_server
@@ -25,6 +26,15 @@ from tests.objects import four_views
 from tests.peers import free_port, require, storescp
 
 pytestmark = [pytest.mark.node, pytest.mark.peers]
+
+IDENTIFYING = (
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "SOPInstanceUID",
+)
 
 ONLY_GROW = tuple(metric.name for metric in RECORDED if isinstance(metric, Counter | Histogram))
 
@@ -102,10 +112,16 @@ def test_a_node_at_work_is_watched_from_outside(tmp_path: Path):
                 lose_the_worker(node, port)
             assert scraper.scrapes > 20
             assert scraper.fallen == []
+            text = get(port, "/metrics")[1]
+            said = text + mail.mails[0].as_string()
+            for image in images:
+                one = dcmread(image, stop_before_pixels=True)
+                for name in IDENTIFYING:
+                    assert str(one[name].value) not in said, name
             promtool = require("promtool", "prometheus")
             done = subprocess.run(
                 [promtool, "check", "metrics"],
-                input=get(port, "/metrics")[1].encode(),
+                input=text.encode(),
                 capture_output=True,
                 check=False,
             )
