@@ -15,10 +15,8 @@ from cadnode.conformance.objects import (
     ContentRow,
     Objects,
 )
-from cadnode.conformance.objects import (
-    value_types as value_types_of,
-)
 from cadnode.conformance.tables import code, table
+from cadnode.conformance.walks import value_types as value_types_of
 from cadnode.dicom.iod_modules import module_of
 
 ATTRIBUTE_HEADINGS = ("Attribute", "Tag", "VR", "Value", "Presence", "Source")

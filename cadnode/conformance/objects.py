@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pydicom import DataElement, Dataset, dcmread
 from pydicom.datadict import dictionary_description, tag_for_keyword
@@ -21,11 +21,8 @@ from pydicom.sr.coding import Code
 from cadnode.app import App
 from cadnode.config import Settings
 from cadnode.conformance.samples import Sample, samples
+from cadnode.conformance.walks import CONTENT, KeywordPath, coded_concepts
 from cadnode.dicom import sr_codes as c
-
-KeywordPath = tuple[str, ...]
-
-CONTENT: Final = "ContentSequence"
 
 _OTHER_STATION: Final = "ANOTHER"
 _BULK: Final = frozenset({"OB", "OW", "OF", "OD", "OL", "OV"})
@@ -363,52 +360,3 @@ def _content_values(item: Dataset) -> Iterator[str]:
 def _said(item: Dataset) -> str:
     code = c.read_code(item)
     return "" if code is None else f"{code.value} {code.scheme_designator} {code.meaning}"
-
-
-# ---- codes -------------------------------------------------------------------------------------
-
-
-def coded_concepts(dataset: Dataset) -> Iterator[Code]:
-    """Every code in the object, but for what it repeats of its images."""
-    for element in dataset:
-        if element.VR != "SQ" or element.keyword in _REPEATED:
-            continue
-        for item in element.value:
-            code = c.read_code(item) if "CodingSchemeDesignator" in item else None
-            if code is not None:
-                yield code
-            yield from coded_concepts(item)
-
-
-_REPEATED: Final = frozenset(
-    {
-        "ProcedureCodeSequence",
-        "RequestedProcedureCodeSequence",
-        "DeidentificationMethodCodeSequence",
-        "ReferringPhysicianIdentificationSequence",
-        "OtherPatientIDsSequence",
-        "IssuerOfPatientIDQualifiersSequence",
-    }
-)
-"""Sequences that hold the codes of others, copied from an image."""
-
-
-def value_types(dataset: Dataset) -> Iterator[tuple[str, str]]:
-    """(value type, relationship) of every content item below the root; `R-` marks a reference."""
-    for item in dataset.get(CONTENT) or ():
-        reference = "ReferencedContentItemIdentifier" in item
-        relationship = str(item.RelationshipType)
-        yield ("", f"R-{relationship}") if reference else (str(item.ValueType), relationship)
-        yield from value_types(item)
-
-
-def keywords(dataset: Dataset, path: KeywordPath = ()) -> Iterator[tuple[KeywordPath, Any]]:
-    """Every attribute of the object outside its content tree, with its element."""
-    for element in dataset:
-        if element.keyword == CONTENT:
-            continue
-        here = (*path, element.keyword)
-        yield here, element
-        if element.VR == "SQ":
-            for item in element.value:
-                yield from keywords(item, here)

@@ -22,12 +22,8 @@ from cadnode.app import RESULT_CLASSES, App
 from cadnode.config import Settings
 from cadnode.conformance import codes, notes
 from cadnode.conformance.names import name_of
-from cadnode.conformance.objects import (
-    KeywordPath,
-    coded_concepts,
-    value_types,
-)
-from cadnode.conformance.objects import keywords as keywords_of
+from cadnode.conformance.walks import KeywordPath, coded_concepts, value_types
+from cadnode.conformance.walks import keywords as keywords_of
 from cadnode.core.exam import DocumentReference
 from cadnode.core.reasons import Reason
 from cadnode.core.uids import derive_uid
