@@ -31,7 +31,9 @@ from cadnode.storage.database import upgrade
 from cadnode.storage.passwords import Passwords
 from cadnode.web import accounts as accounts_feature
 from cadnode.web.access import csrf
+from cadnode.web.access.guard import GuardRules
 from cadnode.web.accounts.pages import browser_name
+from cadnode.web.console import Console
 from cadnode.web.server import FEATURES, Feature, create_app
 
 START = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
@@ -84,9 +86,22 @@ def empty_database() -> bytes:
         return file.read_bytes()
 
 
+ONLY_ACCOUNTS: Sequence[Feature] = (accounts_feature,)
+_APPS: dict[GuardRules, FastAPI] = {}
+
+
+def quick_app(console: Console) -> FastAPI:
+    """The pages of accounts alone, which look their console up at each request: made once."""
+    rules = console.access.guard_rules
+    if rules not in _APPS:
+        _APPS[rules] = create_app(console, ONLY_ACCOUNTS)
+    _APPS[rules].state.console = console
+    return _APPS[rules]
+
+
 @contextmanager
 def site_with(
-    folder: Path, web: str = "", features: Sequence[Feature] = (accounts_feature,)
+    folder: Path, web: str = "", features: Sequence[Feature] = ONLY_ACCOUNTS
 ) -> Iterator[Site]:
     (folder / "data").mkdir(parents=True, exist_ok=True)
     (folder / "data" / "cadnode.db").write_bytes(empty_database())
@@ -109,8 +124,9 @@ def site_with(
     console = open_console(app, store)
     values = {name: getattr(console, name) for name in console.__dataclass_fields__}
     console = type(console)(**{**values, "access": access, "clock": lambda: now[0]})
+    web_app = create_app(console, features) if features != ONLY_ACCOUNTS else quick_app(console)
     try:
-        yield Site(create_app(console, features), access, accounts, store, audit, now)
+        yield Site(web_app, access, accounts, store, audit, now)
     finally:
         store.close()
 
