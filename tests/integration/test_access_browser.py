@@ -108,6 +108,19 @@ def test_somebody_signs_in_and_out_by_keyboard(tmp_path, page):
     assert problems == []
 
 
+def test_a_part_of_a_page_that_is_fetched_after_the_end_of_the_session_leads_to_the_sign_in(
+    tmp_path, page
+):
+    with console(tmp_path) as base:
+        sign_in(page, base)
+        other = page.context.browser.new_page()
+        other.context.add_cookies(page.context.cookies())
+        other.goto(f"{base}/account")
+        other.get_by_role("button", name="Sign out").first.click()
+        page.evaluate("() => { htmx.ajax('GET', '/users', '#main') }")
+        page.wait_for_url(f"{base}/sign-in?next=/account")
+
+
 def test_a_link_on_another_site_leads_to_where_somebody_is_signed_in(tmp_path, page):
     with console(tmp_path) as base:
         sign_in(page, base)
