@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 from typer.main import get_command
 
+from cadnode import __version__
 from cadnode.cli import cli
 from cadnode.core import errors
 from cadnode.core.jobs import ExamStatus
@@ -65,3 +67,10 @@ def commands(command, prefix: str = ""):
             yield from commands(child, f"{prefix}{name} ")
         else:
             yield f"{prefix}{name}"
+
+
+def test_the_version_is_the_same_wherever_it_stands():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest is not None
+    assert project["version"] == __version__ == newest[1]
