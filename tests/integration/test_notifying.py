@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -16,6 +17,7 @@ from cadnode.checks import _notify
 from cadnode.cli import cli
 from cadnode.config import load_settings
 from cadnode.core.breaker import BreakerRules, LineEvent
+from cadnode.core.errors import ModelUnfit
 from cadnode.core.jobs import ExamStatus, Problem
 from cadnode.core.processes import RECEIVE, WORK, ProcessRecord
 from cadnode.metrics.exposition import totals
@@ -243,6 +245,28 @@ def test_a_certificate_that_ends_soon_is_told_and_its_end_is_a_number(
         ends = counted["cadnode_certificate_not_after_timestamp_seconds"]["this node",]
         assert abs(ends[0] - (found.now + timedelta(days=365)).timestamp()) < 86400
     assert subjects(server) == ["MAMMO1: this node: certificate ends soon"]
+
+
+def test_a_model_that_has_moved_is_told_and_one_that_cannot_be_judged_changes_nothing(
+    told: Node, server: MailServerUnderTest, monkeypatch: pytest.MonkeyPatch
+):
+    def verdict(moved: bool) -> Callable[..., SimpleNamespace]:
+        return lambda *_a, **_n: SimpleNamespace(
+            moved=moved, model="calc 1.0", text="The scores lie higher than in the reference."
+        )
+
+    def unfit(*_arguments: object, **_named: object) -> None:
+        raise ModelUnfit("the manifest is missing")
+
+    monkeypatch.setattr("cadnode.notifying.drift_verdict", verdict(True))
+    told.later(timedelta(hours=7))
+    monkeypatch.setattr("cadnode.notifying.drift_verdict", unfit)
+    told.later(timedelta(hours=7))
+    assert subjects(server) == ["MAMMO1: model scores have moved"]
+    assert "higher than in the reference" in server.mails[0].get_content()
+    monkeypatch.setattr("cadnode.notifying.drift_verdict", verdict(False))
+    told.later(timedelta(hours=7))
+    assert subjects(server)[1:] == ["MAMMO1: model scores are back"]
 
 
 def test_the_moves_of_exams_are_counted_on_the_way(told: Node):
