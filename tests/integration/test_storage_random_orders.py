@@ -283,7 +283,7 @@ class TwoStores(RuleBasedStateMachine):
     @rule(
         exam_id=st.integers(1, 4),
         what=st.sampled_from(
-            [*"rrnnssuu", "cancel", "drop"]
+            [*["retry", "reanalyze", "resend"] * 2, "urgent", "normal", "cancel", "drop"]
         ),
         to=st.sampled_from(["A", "B", "AB"]),
     )
@@ -303,6 +303,8 @@ class TwoStores(RuleBasedStateMachine):
                 self.both(lambda s: s.cancel(exam_id, why="a test", by="anna", now=self.now))
             case "drop":
                 self.both(lambda s: s.drop_destination("B", why="a test", by="a", now=self.now))
+            case _:
+                raise AssertionError(what)
 
     @rule(destination=st.sampled_from("AB"), event=st.sampled_from(LineEvent))
     def hear(self, destination: str, event: LineEvent) -> None:
