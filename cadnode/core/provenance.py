@@ -32,7 +32,9 @@ class SettingLine:
     @property
     def name(self) -> str:
         """`node.port`, `peers[room 1].ae_title`."""
-        return f"{self.table}[{self.entry}].{self.key}" if self.entry else f"{self.table}.{self.key}"
+        return (
+            f"{self.table}[{self.entry}].{self.key}" if self.entry else f"{self.table}.{self.key}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
