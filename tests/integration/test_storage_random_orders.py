@@ -72,6 +72,10 @@ def _report(store: ExamStore, exam: Exam, to: str, now: datetime) -> object:
     return tuple(named)
 
 
+def _exam_ids(store: ExamStore) -> list[int]:
+    return [job[0] for job in snapshot(store)["jobs"] if isinstance(job[0], int)]
+
+
 class TwoStores(RuleBasedStateMachine):
     """Every call goes to both; both must answer, refuse and remember the same."""
 
@@ -305,6 +309,22 @@ class TwoStores(RuleBasedStateMachine):
                 self.both(lambda s: s.drop_destination("B", why="a test", by="a", now=self.now))
             case _:
                 raise AssertionError(what)
+
+    @rule(to=st.sampled_from(["A", "B", "AB"]), urgent=st.booleans())
+    def deliver_all_and_send_again(self, to: str, urgent: bool) -> None:
+        """What ten rules in the right order would do once in a hundred runs."""
+        self.analyze_and_report_what_is_due("A")
+        for job_id in _exam_ids(self.sql):
+            priority = Priority.URGENT if urgent and job_id % 2 else Priority.NORMAL
+            self.both(lambda s: s.set_priority(job_id, priority, by="anna", now=self.now))  # noqa: B023
+        for name in "AB":
+            for delivery in self.both(
+                lambda s: s.claim_deliveries(name, "s4", now=self.now, lease=LEASE, limit=9)  # noqa: B023
+            ):
+                self.both(partial(_stored, delivery=delivery, now=self.now))
+        wanted = {name: ["mammography-cad-sr"] for name in to}
+        for job_id in _exam_ids(self.sql):
+            self.both(lambda s: s.resend(job_id, wanted, by="anna", now=self.now))  # noqa: B023
 
     @rule(destination=st.sampled_from("AB"), event=st.sampled_from(LineEvent))
     def hear(self, destination: str, event: LineEvent) -> None:
