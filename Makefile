@@ -1,5 +1,6 @@
 # make demo     the node end to end on two real exams, results in demo-out/
 # make console  the same, and the node stays with its console until Ctrl-C
+# make screenshots  the pictures of the console in docs/, taken anew (needs Chromium)
 # make test     every test
 # make fuzz     mutated input for every parser: SECONDS=60 shared by all of them
 # make faults   faults on a real node, an hour: N=1000 SEED=1, or one ROUND=17 of a seed again
@@ -20,13 +21,16 @@ BIN := .venv/bin
 READY := .venv/.ready-$(EXTRA)
 TOOLS := .venv-tools/.ready
 
-.PHONY: tools demo console test fuzz faults container check format lock clean audit licences conformance sbom
+.PHONY: tools demo console screenshots test fuzz faults container check format lock clean audit licences conformance sbom
 
 demo: $(READY)
 	$(BIN)/python -m cadnode.demo --out demo-out $(ARGS)
 
 console: $(READY)
 	$(BIN)/python -m cadnode.demo --out demo-out --stay $(ARGS)
+
+screenshots: $(READY)
+	$(BIN)/python -m tests.screenshots $(ARGS)
 
 test: $(READY) $(TOOLS)
 	$(BIN)/python -m pytest $(ARGS)
