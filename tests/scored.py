@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sqlalchemy import insert
@@ -67,7 +68,9 @@ class ScoredExam:
 
 def add_exams(database: Database, exams: Sequence[ScoredExam]) -> None:
     """Put them into the job database as a worker leaves them."""
-    exam_rows, image_rows, mark_rows = [], [], []
+    exam_rows: list[dict[str, Any]] = []
+    image_rows: list[dict[str, Any]] = []
+    mark_rows: list[dict[str, Any]] = []
     with database.read() as connection:
         known = len(connection.execute(jobs.select()).all())
     image_id = known * 10

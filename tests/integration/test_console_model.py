@@ -32,6 +32,14 @@ from cadnode.web.access import csrf
 from cadnode.web.server import create_app
 from tests.scored import add_exams, day, small_bundle, weeks_of_exams
 
+
+def folder_of(site: Site) -> Path:
+    """Where its bundles lie."""
+    folder = site.app.settings.model.folder
+    assert folder is not None
+    return folder
+
+
 NOW = day("2026-05-27") + timedelta(hours=9)
 MONDAY = day("2026-03-02")
 VISIT = "a visit"
@@ -161,7 +169,7 @@ class TestBundle:
         assert '<th scope="col">licence</th>' in said
 
     def test_a_file_that_was_altered_shows(self, site: Site) -> None:
-        bundle = site.app.settings.model.folder / "small" / "1.0.0"
+        bundle = folder_of(site) / "small" / "1.0.0"
         assert site.browser().get("/api/v1/model").json()["bundle"]["whole"] is True
         (bundle / "golden.npz").write_bytes(b"other")
         (bundle / "weights-1of1.npz").unlink()
@@ -176,7 +184,7 @@ class TestBundle:
         assert troubles["MODEL_CARD.md"] == ""
 
     def test_a_bundle_that_cannot_be_read_leaves_a_page_that_says_so(self, site: Site) -> None:
-        folder = site.app.settings.model.folder
+        folder = folder_of(site)
         (folder / "small" / "1.0.0" / "manifest.toml").write_text("[model]")
         said = page(site)
         assert "exams wait" in said
@@ -185,7 +193,7 @@ class TestBundle:
         assert (answer.status_code, answer.json()["code"]) == (503, "E401")
 
     def test_every_bundle_is_listed_and_shown_with_the_one_in_force(self, site: Site) -> None:
-        small_bundle(site.app.settings.model.folder, "0.9.0")
+        small_bundle(folder_of(site), "0.9.0")
         assert 'href="/model/bundles/small/0.9.0"' in page(site)
         assert "installed but not in force" in page(site, "/model/bundles/small/0.9.0")
         answer = site.browser().get("/api/v1/model").json()
@@ -234,12 +242,12 @@ class TestCurves:
         assert said.count('role="img"') == said.count("<desc ")
 
     def test_a_bundle_without_curves_says_how_to_keep_some(self, site: Site) -> None:
-        small_bundle(site.app.settings.model.folder, "0.9.0")
+        small_bundle(folder_of(site), "0.9.0")
         said = page(site, "/model/bundles/small/0.9.0")
         assert "cadnode evaluate --into-bundle" in said
 
     def test_curves_that_cannot_be_read_are_a_problem_of_their_own(self, site: Site) -> None:
-        folder = site.app.settings.model.folder
+        folder = folder_of(site)
         small_bundle(folder, "2.0.0", {"curves-bad.json": b'{"title": "x"}'})
         assert "curves-bad.json: not the curves of a model" in unescape(page(site))
 

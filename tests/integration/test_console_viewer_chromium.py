@@ -60,7 +60,7 @@ class Seen:
         return self.page.locator(".view", has=self.page.get_by_text(name, exact=True)).first
 
     def marks(self, name: str) -> int:
-        return self.view(name).locator(".mark:not([hidden])").count()
+        return int(self.view(name).locator(".mark:not([hidden])").count())
 
 
 @pytest.fixture(scope="module")

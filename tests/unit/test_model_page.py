@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -146,7 +147,9 @@ def test_what_is_added_to_a_bundle_leaves_the_rest_as_it_was(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("twice", [({"golden.npz": b""}, {}), ({}, {"model": {"x": 1}})])
-def test_nothing_in_a_bundle_is_overwritten(tmp_path: Path, twice: tuple[dict, dict]) -> None:
+def test_nothing_in_a_bundle_is_overwritten(
+    tmp_path: Path, twice: tuple[dict[str, Any], dict[str, Any]]
+) -> None:
     folder = small_bundle(tmp_path)
     with pytest.raises(ConfigError, match="already"):
         add_to_bundle(folder, *twice)
@@ -189,7 +192,7 @@ VALUES = st.one_of(
         st.one_of(VALUES, st.lists(VALUES)),
     )
 )
-def test_tables_read_back_as_they_were_written(table: dict) -> None:
+def test_tables_read_back_as_they_were_written(table: dict[str, Any]) -> None:
     assert tomllib.loads(to_toml({"a": table})) == {"a": table}
 
 

@@ -23,7 +23,10 @@ def picture(rows: int, columns: int, seed: int = 0) -> NDArray[np.uint8]:
     random = np.random.default_rng(seed)
     row, column = np.mgrid[:rows, :columns]
     smooth = 110 + 90 * np.sin(row / 37) * np.cos(column / 53)
-    return np.clip(smooth + random.normal(0, 6, (rows, columns)), 0, 255).astype(np.uint8)
+    greys: NDArray[np.uint8] = np.clip(
+        smooth + random.normal(0, 6, (rows, columns)), 0, 255
+    ).astype(np.uint8)
+    return greys
 
 
 def means(grey: NDArray[np.uint8], factor: int) -> NDArray[np.float64]:
