@@ -21,6 +21,7 @@ from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
+from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.events import Event
@@ -115,6 +116,7 @@ class ReadingRoom:
         server = node.start_server(
             ("127.0.0.1", self.port), block=False, evt_handlers=[(evt.EVT_C_STORE, answer)]
         )
+        assert server is not None, "it does not block"
         try:
             yield
         finally:
@@ -135,8 +137,6 @@ def send(node: Destination, files: Sequence[Path], datasets: Sequence[Dataset]) 
 @contextmanager
 def console_with_exams(folder: Path) -> Iterator[Console]:
     """The demo's node, with exams in every state."""
-    from pydicom import dcmread
-
     port, web_port, room = free_port(), free_port(), ReadingRoom(free_port())
     logs = folder / "logs"
     logs.mkdir(parents=True)

@@ -46,6 +46,7 @@ NO_PAGES = {
     # Parts of pages, which take the place of what stood there.
     "/today",
     "/exams/{exam_id}/status",
+    "/model/golden",
     # On to the identity provider and back.
     "/sign-in/provider",
     "/sign-in/provider/arrival",
@@ -88,7 +89,7 @@ class Everywhere:
             route.path
             for feature in FEATURES
             for route in feature.pages(console).routes
-            if isinstance(route, APIRoute) and "GET" in route.methods
+            if isinstance(route, APIRoute) and "GET" in (route.methods or ())
         ]
         assert set(found) >= NO_PAGES | set(EXAMPLES), "a page is gone that is named here"
         spec = find_bundle(default_models_folder(), "calc-resnet50").spec
@@ -100,7 +101,8 @@ class Everywhere:
 @pytest.fixture(scope="module")
 def everywhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Everywhere]:
     with console_under_test(tmp_path_factory.mktemp("everywhere"), DESTINATION + PEER) as node:
-        receive(node, exam_objects())
+        # Without the screenshot: no film can be made of it, and the browser would complain of that.
+        receive(node, exam_objects()[:-1])
         analyze(node)
         receive(node, four_views(study_uid="2.25.7")[:1])
         open_access(node.app, node.store).add_user(NAME, Role.ADMIN, WORD, by="test")
@@ -274,7 +276,7 @@ def test_without_scripts_pages_are_pages(everywhere: Everywhere):
     assert page.locator("h1").inner_text() == "Exams"
     page.locator("#q").fill("#1")
     page.get_by_role("button", name="Search").click()
-    assert "1 exam, understood as" in page.locator("#summary").inner_text()
+    assert "1 exam" in page.locator("#summary").inner_text()
     page.get_by_role("rowheader").get_by_role("link", name="1", exact=True).click()
     assert page.locator("h1").inner_text().startswith("Exam 1")
     page.get_by_role("link", name="What can be done with this exam").click()

@@ -61,6 +61,25 @@ def test_every_command_is_in_the_readme_or_the_guides():
         assert f"cadnode {name}" in text, f"`cadnode {name}` is not explained anywhere"
 
 
+def test_every_link_and_picture_of_the_documents_is_there():
+    documents = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    places = {
+        document: {
+            re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+            for heading in re.findall(r"^#+ (.*)", document.read_text(), re.MULTILINE)
+        }
+        for document in documents
+    }
+    for document in documents:
+        for link in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):
+            path, _, place = link.partition("#")
+            if path.startswith(("http:", "https:")):
+                continue
+            target = (document.parent / path).resolve() if path else document
+            assert target.exists(), f"{document.name} leads to {link}"
+            assert not place or place in places[target], f"{document.name} leads to {link}"
+
+
 def commands(command, prefix: str = ""):
     for name, child in command.commands.items():
         if hasattr(child, "commands"):

@@ -55,4 +55,16 @@ def _plain(tokens: Sequence[Token]) -> str:
 
 @functools.cache
 def _parser() -> MarkdownIt:
-    return MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
+    # What is wider than its page can be moved by keyboard, too.
+    parser.add_render_rule("table_open", _table_open)
+    parser.add_render_rule("table_close", _table_close)
+    return parser
+
+
+def _table_open(*_: object) -> str:
+    return '<div class="scroll" tabindex="0" role="region" aria-label="Table of the card"><table>'
+
+
+def _table_close(*_: object) -> str:
+    return "</table></div>"
