@@ -19,7 +19,7 @@ from cadnode.core.proof import (
     ProofVerdict,
     ReportTaken,
 )
-from tests.contract.test_exam_store import (
+from tests.contract.exams import (
     DAY,
     DONE,
     GONE,
@@ -28,7 +28,6 @@ from tests.contract.test_exam_store import (
     T0,
     TICK,
     close,
-    empty_database,
     kinds,
     new_image,
     record,
@@ -36,11 +35,8 @@ from tests.contract.test_exam_store import (
     sent,
     snapshot,
     statuses,
-    store,
     take,
 )
-
-__all__ = ["empty_database", "store"]
 
 COMMITTED = ProofDecision(ProofVerdict.COMMITTED, "it commits to it")
 VERIFIED = ProofDecision(ProofVerdict.VERIFIED, "C-FIND names it")

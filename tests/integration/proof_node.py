@@ -97,7 +97,7 @@ class ProofNode:
             outcomes = DicomSender(destination, "CADNODE", QUICK).send(outgoing)
             assert [outcome.status for outcome in outcomes] == [0] * len(claimed)
         for delivery in claimed:
-            from tests.contract.test_exam_store import sent
+            from tests.contract.exams import sent
 
             self.store.record_delivery(
                 delivery, sent(delivery), DONE, proof_due_at=self.now + RULES.delay, now=self.now

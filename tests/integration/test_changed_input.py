@@ -20,7 +20,7 @@ from cadnode.storage.retention import remove_unknown
 from cadnode.storage.schema import downgrade
 from cadnode.storage.spool import Spool
 from cadnode.storage.tables import images, replaced_images
-from tests.contract.test_exam_store import T0, new_image, report
+from tests.contract.exams import T0, new_image, report
 from tests.integration.modality import Modality, image
 
 UID = "1.2.3.1"

@@ -25,7 +25,7 @@ from cadnode.core.retry import Decision, SendCause, SendOutcome, Verdict
 from cadnode.core.uids import derive_uid
 from cadnode.dimse.archive import Archive
 from cadnode.storage.beats import BeatRecords
-from tests.contract.test_exam_store import DONE, new_image, report, sent
+from tests.contract.exams import DONE, new_image, report, sent
 from tests.objects import mammogram, write
 from tests.peers import free_port, storescp
 

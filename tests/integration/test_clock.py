@@ -13,7 +13,7 @@ from cadnode.config import Settings
 from cadnode.storage.clock import Horizons, bring_forward
 from cadnode.storage.database import Database, upgrade
 from cadnode.storage.exam_store import SqlExamStore
-from tests.contract.test_exam_store import LEASE, SECOND, T0, new_image
+from tests.contract.exams import LEASE, SECOND, T0, new_image
 
 HOUR = timedelta(hours=1)
 HORIZONS = Horizons(exam=LEASE, delivery=LEASE, proof=LEASE, lease=LEASE)

@@ -15,7 +15,7 @@ from cadnode.core.errors import ConfigError, NotFound
 from cadnode.core.peers import EchoAnswer, PeerKind
 from tests.certificates import SiteCa
 from tests.console import ConsoleUnderTest, console_under_test
-from tests.contract.test_exam_store import new_image
+from tests.contract.exams import new_image
 from tests.integration.test_console_today import text_of
 from tests.peers import free_port, storescp
 

@@ -16,7 +16,7 @@ from cadnode.storage.beats import BeatRecords
 from cadnode.storage.disk import disk_of
 from cadnode.web.today.chart import BASE, TOP, chart
 from tests.console import ConsoleUnderTest, console_under_test
-from tests.contract.test_exam_store import new_image, report
+from tests.contract.exams import new_image, report
 
 DESTINATION = '[[destinations]]\nname = "pacs"\nae_title = "PACS"\nhost = "127.0.0.1"\nport = 104\n'
 

@@ -19,7 +19,7 @@ from cadnode.storage.day import DayRecords
 from cadnode.storage.exam_store import SqlExamStore
 from cadnode.storage.fetching import FetchRecords
 from cadnode.storage.line_records import LineRecords
-from tests.contract.test_exam_store import (
+from tests.contract.exams import (
     DONE,
     GONE,
     LEASE,

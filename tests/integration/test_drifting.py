@@ -28,7 +28,7 @@ from cadnode.drifting import (
     reference_of,
 )
 from cadnode.storage.scores import ScoreRecords
-from tests.contract.test_exam_store import FINDING, PATCH_MAP, T0, claim, new_image
+from tests.contract.exams import FINDING, PATCH_MAP, T0, claim, new_image
 from tests.scored import MODEL, ScoredExam, add_exams, day, small_bundle, weeks_of_exams
 
 EDGES = (0.25, 0.5, 0.75)

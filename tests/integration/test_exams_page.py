@@ -20,7 +20,7 @@ from cadnode.core.identifiers import ExamIdentifiers
 from cadnode.core.jobs import ExamStatus
 from cadnode.web.exams.table import COLUMNS
 from tests.console import ConsoleUnderTest, console_under_test
-from tests.contract.test_exam_store import (
+from tests.contract.exams import (
     DONE,
     GONE,
     LEASE,

@@ -31,7 +31,7 @@ from cadnode.storage.reading import ExamRecords
 from cadnode.storage.repair import Repair
 from cadnode.storage.retention import purge
 from cadnode.storage.spool import Spool
-from tests.contract.test_exam_store import DONE, LEASE, sent
+from tests.contract.exams import DONE, LEASE, sent
 from tests.integration.test_storage_spool import dicom_file
 from tests.objects import mammogram, write
 from tests.peers import free_port, orthanc

@@ -32,7 +32,7 @@ from cadnode.storage.beats import BeatRecords
 from cadnode.web import health, today
 from cadnode.web.server import create_app
 from tests.console import ConsoleUnderTest
-from tests.contract.test_exam_store import new_image
+from tests.contract.exams import new_image
 from tests.peers import READY_WITHIN, free_port, require, running
 
 ROOT = Path(__file__).parents[2]

@@ -17,7 +17,7 @@ from cadnode.app import App, Store
 from cadnode.config import load_settings
 from cadnode.core.jobs import ExamStatus
 from cadnode.storage.spool import Spool
-from tests.contract.test_exam_store import deliver, new_image, statuses
+from tests.contract.exams import deliver, new_image, statuses
 
 GB = 1 << 30
 Usage = namedtuple("Usage", "total used free")

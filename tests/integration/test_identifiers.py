@@ -18,7 +18,7 @@ from cadnode.core.identifiers import NO_IDENTIFIERS, ExamIdentifiers
 from cadnode.core.search import ExamSearch
 from cadnode.dimse.identifier_text import day_of, text_of
 from cadnode.storage.identifiers import note_identifiers
-from tests.contract.test_exam_store import T0
+from tests.contract.exams import T0
 from tests.integration.modality import FOR_PRESENTATION, Modality, element
 from tests.integration.receiver import receiver
 from tests.objects import mammogram, write

@@ -22,7 +22,7 @@ from cadnode.storage.database import Database, upgrade
 from cadnode.storage.exam_store import SqlExamStore
 from cadnode.storage.notices import NoticeStore
 from cadnode.storage.tables import notice_messages
-from tests.contract.test_exam_store import LEASE, T0, new_image
+from tests.contract.exams import LEASE, T0, new_image
 
 RULES = NoticeRules(collect=timedelta(minutes=1), quiet=timedelta(minutes=30))
 MINUTE = timedelta(minutes=1)

@@ -25,7 +25,7 @@ from cadnode.notifying import RETRIES, TellLane, WatchLane, channels_of, notice_
 from cadnode.storage.beats import BeatRecords
 from cadnode.storage.disk import Disk
 from tests.certificates import SiteCa
-from tests.contract.test_exam_store import LEASE, new_image
+from tests.contract.exams import LEASE, new_image
 from tests.mail_server import MailServerUnderTest, mail_server
 
 START = datetime(2026, 3, 2, 8, 30, tzinfo=UTC)

@@ -25,7 +25,7 @@ from cadnode.storage.fsck import Fsck
 from cadnode.storage.reading import ExamRecords
 from cadnode.storage.retention import UNKNOWN_AFTER, PurgeReport, purge, remove_unknown
 from cadnode.storage.spool import Spool
-from tests.contract.test_exam_store import DAY, T0, claim, deliver, new_image, statuses
+from tests.contract.exams import DAY, T0, claim, deliver, new_image, statuses
 from tests.integration.modality import Modality
 from tests.integration.test_storage_spool import dicom_file, files_of
 

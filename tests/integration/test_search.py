@@ -28,7 +28,7 @@ from cadnode.storage.database import Database, upgrade
 from cadnode.storage.exam_store import SqlExamStore
 from cadnode.storage.search import SearchRecords
 from cadnode.storage.tables import exam_identifiers, jobs
-from tests.contract.test_exam_store import KNOWN, SECOND, T0, deliver, new_image, result
+from tests.contract.exams import KNOWN, SECOND, T0, deliver, new_image, result
 from tests.integration.test_storage_plans import Plans
 
 EXAMS = 300

@@ -19,7 +19,7 @@ from cadnode.core.retry import Decision, SendCause, SendOutcome, Verdict
 from cadnode.storage.database import Database, upgrade
 from cadnode.storage.exam_store import SqlExamStore
 from cadnode.storage.tables import metadata
-from tests.contract.test_exam_store import LEASE, new_image
+from tests.contract.exams import LEASE, new_image
 
 DOCS = (Path(__file__).parents[2] / "docs" / "sql.md").read_text()
 QUESTIONS = dict(re.findall(r"^### (\d+)\. .*?```sql\n(.*?)```", DOCS, re.MULTILINE | re.DOTALL))

@@ -25,7 +25,7 @@ from cadnode.storage import renewal
 from cadnode.storage.database import Database, schema_version, upgrade, wanted_version
 from cadnode.storage.exam_store import SqlExamStore
 from cadnode.storage.tables import jobs, metadata
-from tests.contract.test_exam_store import DAY, LEASE, T0, claim, close, new_image, statuses
+from tests.contract.exams import DAY, LEASE, T0, claim, close, new_image, statuses
 
 
 @pytest.fixture

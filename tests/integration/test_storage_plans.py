@@ -17,7 +17,7 @@ from cadnode.core.jobs import ExamStatus
 from cadnode.storage.database import Database, upgrade
 from cadnode.storage.exam_store import SqlExamStore
 from cadnode.storage.tables import metadata
-from tests.contract.test_exam_store import (
+from tests.contract.exams import (
     DAY,
     DONE,
     LEASE,

@@ -25,8 +25,7 @@ from cadnode.core.proof import CommitmentReport, Proof, ProofDecision, ProofVerd
 from cadnode.core.reasons import Reason
 from cadnode.storage.database import Database, upgrade
 from cadnode.storage.exam_store import SqlExamStore
-from tests.contract.fake_store import FakeExamStore
-from tests.contract.test_exam_store import (
+from tests.contract.exams import (
     DONE,
     FINDING,
     GONE,
@@ -40,6 +39,7 @@ from tests.contract.test_exam_store import (
     sent,
     snapshot,
 )
+from tests.contract.fake_store import FakeExamStore
 
 
 @cache

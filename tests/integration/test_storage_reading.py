@@ -16,7 +16,7 @@ from cadnode.core.reasons import Reason
 from cadnode.storage.database import Database, upgrade
 from cadnode.storage.exam_store import SqlExamStore
 from cadnode.storage.reading import ExamRecords
-from tests.contract.test_exam_store import (
+from tests.contract.exams import (
     DONE,
     FINDING,
     GONE,

@@ -29,7 +29,7 @@ from cadnode.storage.exam_store import SqlExamStore
 from cadnode.storage.reading import ExamRecords
 from cadnode.storage.schema import back_up, downgrade, known_versions, schema_state
 from cadnode.storage.tables import metadata
-from tests.contract.test_exam_store import LEASE, T0, new_image
+from tests.contract.exams import LEASE, T0, new_image
 
 DUMPS = Path(__file__).parents[1] / "schemas"
 LATER = T0 + timedelta(days=30)

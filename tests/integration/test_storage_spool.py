@@ -21,7 +21,7 @@ from cadnode.storage.exam_store import SqlExamStore
 from cadnode.storage.reading import ExamRecords
 from cadnode.storage.retention import UNKNOWN_AFTER, remove_unknown
 from cadnode.storage.spool import Spool, _place
-from tests.contract.test_exam_store import T0, new_image
+from tests.contract.exams import T0, new_image
 
 
 def dicom_file(data_set: bytes, sender: bytes = b"MODALITY") -> bytes:
