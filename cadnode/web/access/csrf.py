@@ -18,7 +18,7 @@ from cadnode.web.access.cookies import FRESH_VISIT, SESSION, VISIT, cookie
 from cadnode.web.access.guard import SAFE_METHODS
 
 HEADER, FIELD = "X-CSRF-Token", "csrf_token"
-_FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+_FORM = "application/x-www-form-urlencoded"
 
 
 def token_of(request: Request) -> str:
@@ -47,7 +47,7 @@ async def check(request: Request) -> None:
     if not key and request.url.path.startswith("/api/"):
         raise NotSignedIn("send a token, as in Authorization: Bearer TOKEN")
     given = request.headers.get(HEADER, "")
-    if not given and request.headers.get("content-type", "").startswith(_FORMS):
+    if not given and request.headers.get("content-type", "").startswith(_FORM):
         field = (await request.form()).get(FIELD, "")
         given = field if isinstance(field, str) else ""
     if not key or not hmac.compare_digest(given.encode(), token_from(key).encode()):

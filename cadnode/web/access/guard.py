@@ -108,8 +108,12 @@ class Guard:
             return HTTPStatus.FORBIDDEN, "this request does not come from a page of the console"
         if int(headers.get("content-length", "0") or "0") > LARGEST_BODY:
             return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "this request is too large"
-        if "content-length" not in headers and "transfer-encoding" in headers:
+        # Also beside a length, which does not count then (RFC 9112 6.3).
+        if "transfer-encoding" in headers:
             return HTTPStatus.LENGTH_REQUIRED, "this request does not say how long it is"
+        if headers.get("content-type", "").strip().lower().startswith("multipart/"):
+            # Its parts name their character set, and some take a processor minutes to decode.
+            return HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the console takes forms and JSON, no files"
         return None, ""
 
     def _is_ours(self, caller: Caller, scope: Scope) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Request, Response
@@ -33,10 +33,9 @@ TONES: Mapping[ExamStatus, str] = {
 }
 
 
-async def sent_form(request: Request) -> AsyncIterator[FormData]:
-    """The fields of the form in the body of a request; a file among them is closed at the end."""
-    async with request.form() as form:
-        yield form
+async def sent_form(request: Request) -> FormData:
+    """The fields of the form in the body of a request."""
+    return await request.form()
 
 
 Number = Annotated[int, Path(ge=1, le=2**53)]
