@@ -156,16 +156,24 @@ def guesses(text: str, *, today: date, zone: tzinfo | None = None) -> tuple[Gues
 def received_on(
     first: date | None, last: date | None, zone: tzinfo | None = None
 ) -> tuple[datetime | None, datetime | None]:
-    """From the beginning of the first day until before the end of the last, open where None."""
+    """From the beginning of the first day until before the end of the last, open where None.
 
-    def midnight(day: date) -> datetime:
-        naive = datetime(day.year, day.month, day.day)  # noqa: DTZ001  the zone comes next
-        return naive.astimezone() if zone is None else naive.replace(tzinfo=zone)
+    A day so far away that no time can be told of it is as good as none.
+    """
 
-    return (
-        None if first is None else midnight(first),
-        None if last is None else midnight(last + timedelta(days=1)),
-    )
+    def midnight(day: date | None, later: timedelta = timedelta(0)) -> datetime | None:
+        if day is None:
+            return None
+        try:
+            day += later
+            naive = datetime(day.year, day.month, day.day)  # noqa: DTZ001  the zone comes next
+            moment = naive.astimezone() if zone is None else naive.replace(tzinfo=zone)
+            moment.astimezone(UTC)
+        except (OverflowError, ValueError):
+            return None
+        return moment
+
+    return midnight(first), midnight(last, timedelta(days=1))
 
 
 def _guesses(text: str, today: date, zone: tzinfo | None) -> Iterable[Guess]:

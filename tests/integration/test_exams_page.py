@@ -195,7 +195,7 @@ class TestSearch:
             f"/exams?uid={'9' * 5000}",
         ):
             assert seen.browser.get(address).status_code == 200, address
-        assert seen.browser.post("/exams", files={"q": b"a file"}).status_code == 200
+        assert seen.browser.post("/exams", files={"q": b"a file"}).status_code == 415
 
     def test_pages_go_forth_and_back_also_for_a_patient(
         self, seen: ConsoleUnderTest, monkeypatch: pytest.MonkeyPatch

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import StreamingResponse
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
 
 from cadnode.core.jobs import ExamStatus
 from cadnode.core.search import SHORTEST_PREFIX, Cursor, ExamSearch, FoundExam, Order
@@ -26,6 +26,16 @@ _ERRORS: dict[int | str, dict[str, str]] = {
 
 Text = Annotated[str, Field(min_length=1, max_length=64)]
 ExamNumber = Annotated[int, Field(ge=1, le=2**53)]
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("there is no such time in UTC") from error
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 Place = Annotated[str, Field(max_length=60, description="`next` or `previous` of an answer")]
 
 
@@ -33,8 +43,8 @@ class PublicSearch(BaseModel):
     """What may stand in an address; all that is given must fit."""
 
     uid: Annotated[Text | None, Field(description="Of a study, series, image or result")] = None
-    received_from: AwareDatetime | None = None
-    received_before: AwareDatetime | None = None
+    received_from: Moment | None = None
+    received_before: Moment | None = None
     status: Annotated[list[ExamStatus], Field(max_length=len(ExamStatus))] = []
     sender: Annotated[Text | None, Field(description="AE title it came from")] = None
     code: Annotated[Text | None, Field(description="Why it waits or failed, as E602")] = None

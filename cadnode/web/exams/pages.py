@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse, StreamingResponse
+from pydantic import TypeAdapter
 from starlette.datastructures import FormData
 
 from cadnode.core.errors import NotFound
@@ -39,6 +40,7 @@ async def sent_form(request: Request) -> FormData:
 
 
 Number = Annotated[int, Path(ge=1, le=2**53)]
+NUMBER: TypeAdapter[int] = TypeAdapter(Number)
 Sent = Annotated[FormData, Depends(sent_form)]
 
 
@@ -181,10 +183,10 @@ def _action(console: Console, sent: FormData) -> tuple[Action, Sequence[int]]:
         return Action.RETRY, console.exams.failed_with(code)[:MOST_AT_ONCE]
     try:
         action = Action(str(sent.get("action", "")))
-        exam_ids = [int(str(number)) for number in sent.getlist("exam_id")][:MOST_AT_ONCE]
+        exam_ids = [NUMBER.validate_python(number) for number in sent.getlist("exam_id")]
     except ValueError as error:
         raise HTTPException(422, "no such action, or no such exam") from error
-    return action, list(dict.fromkeys(exam_ids))
+    return action, list(dict.fromkeys(exam_ids))[:MOST_AT_ONCE]
 
 
 def _failures(page: SearchPage) -> Sequence[str]:
