@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from cadnode.core.commitment import CommitmentRequest, KeptImage, NewRequest, RequestStatus
 from cadnode.core.errors import LeaseLost, NotFound
 from cadnode.core.jobs import DeliveryStatus, ExamStatus
 from cadnode.core.proof import (
-    OPEN_PROOFS,
     PROVED,
     CommitmentReport,
     Proof,
@@ -19,7 +17,15 @@ from cadnode.core.proof import (
     ProofState,
     ProofVerdict,
     ReportTaken,
-    is_proved,
+)
+from tests.contract.fake_rows import (
+    FakeCommitment,
+    FakeDelivery,
+    FakeProof,
+    FakeRequest,
+    FakeRows,
+    awaits_proof,
+    is_free,
 )
 
 _ENDED = {
@@ -31,55 +37,8 @@ _ENDED = {
 _GOES_ON = {ProofVerdict.AWAIT: "proof-asked", ProofVerdict.LATER: "proof-retry"}
 
 
-@dataclass
-class FakeProof:
-    """Where the proof of one delivery stands."""
-
-    state: ProofState | None = None
-    due_at: datetime | None = None
-    tries: int = 0
-    asks: int = 0
-    failures: int = 0
-    text: str | None = None
-    proved_at: datetime | None = None
-    transaction_uid: str | None = None
-
-
-@dataclass
-class FakeCommitment:
-    """One time that a destination was asked."""
-
-    delivery_ids: set[int]
-    reported: bool = False
-
-
-@dataclass
-class FakeRequest:
-    """One time that a sender asked."""
-
-    value: CommitmentRequest
-    status: RequestStatus
-    due_at: datetime
-    owner: str | None
-    until: datetime | None
-    committed: int | None = None
-    failed: int | None = None
-    text: str | None = None
-
-
-class FakeProofs:
-    """What the fake store inherits; `commitments` by Transaction UID."""
-
-    commitments: dict[str, FakeCommitment]
-    requests: dict[int, FakeRequest]
-    deliveries: dict[int, Any]
-    images: dict[int, Any]
-
-    def _log(self, *_: Any) -> None: ...
-    def _settle(self, *_: Any) -> None: ...
-    def _set_status(self, *_: Any, **__: Any) -> None: ...
-
-    # proofs
+class FakeProofs(FakeRows):
+    """Destinations prove what they hold, and senders are told what we hold."""
 
     def claim_proofs(
         self, destination: str, owner: str, *, now: datetime, lease: timedelta, limit: int
@@ -88,14 +47,17 @@ class FakeProofs:
             d
             for d in self.deliveries.values()
             if d.destination == destination
-            and _awaits(d)
+            and awaits_proof(d)
+            and d.proof.due_at is not None
             and d.proof.due_at <= now
-            and (d.owner is None or d.until <= now)
+            and is_free(d, now)
         ]
         claimed = []
         for d in sorted(due, key=lambda d: (d.proof.due_at, d.id))[:limit]:
             d.owner, d.until = owner, now + lease
             d.proof.tries += 1
+            assert d.proof.state is not None
+            assert d.delivered_at is not None
             claimed.append(
                 Proof(
                     d.id,
@@ -142,7 +104,9 @@ class FakeProofs:
         if asked.reported:
             return ReportTaken.AGAIN
         asked.reported = True
-        waiting = [d for d in self.deliveries.values() if d.id in asked.delivery_ids and _awaits(d)]
+        waiting = [
+            d for d in self.deliveries.values() if d.id in asked.delivery_ids and awaits_proof(d)
+        ]
         for d in waiting:
             uid = d.result.sop_instance_uid
             if uid in report.failed:
@@ -172,7 +136,7 @@ class FakeProofs:
             held.code, held.text = "E604", decision.text
             held.status = DeliveryStatus.PENDING if again else DeliveryStatus.FAILED
             if again:
-                held.due_at, held.tries, held.first_try_at = decision.at, 0, None
+                held.due_at, held.tries, held.first_try_at = decision.at or now, 0, None
             for asked in self.commitments.values():
                 asked.delivery_ids.discard(held.id)
             if job.status is ExamStatus.DELIVERED:
@@ -189,58 +153,23 @@ class FakeProofs:
             self._end(held, replace(decision, verdict=verdict), proof.owner, now)
         self._settle_proofs(job, now, proof.owner)
 
-    def _end(self, delivery: Any, decision: ProofDecision, by: str, now: datetime) -> None:
+    def _end(self, delivery: FakeDelivery, decision: ProofDecision, by: str, now: datetime) -> None:
         kind, state = _ENDED[decision.verdict]
         self._log(delivery.job, now, kind, None, delivery.result.sop_instance_uid, by)
         delivery.owner = delivery.until = None
         delivery.proof.state, delivery.proof.due_at = state, None
         delivery.proof.proved_at = now if state in PROVED else None
 
-    def _settle_proofs(self, job: Any, now: datetime, by: str) -> None:
-        if job.status is not ExamStatus.DELIVERED:
-            return
-        stored = [
-            d.proof.state
-            for d in self.deliveries.values()
-            if d.job is job and d.status is DeliveryStatus.DELIVERED
-        ]
-        if is_proved(stored):
-            due_at, tries = job.due_at, job.tries
-            self._set_status(job, ExamStatus.COMMITTED, now, None, by)
-            job.due_at, job.tries = due_at, tries
-
-    def _open_proofs(self, job: Any) -> list[Any]:
-        return [d for d in self.deliveries.values() if d.job is job and _awaits(d)]
-
-    def _give_up_proofs(self, job: Any, by: str, now: datetime) -> bool:
-        waiting = self._open_proofs(job)
-        for d in waiting:
-            d.proof.state, d.proof.due_at = ProofState.GIVEN_UP, None
-            d.owner = d.until = None
-        if waiting:
-            self._log(job, now, "proof-given-up", None, None, by)
-        return bool(waiting)
-
-    def _ask_at_once(self, job: Any, by: str, now: datetime) -> bool:
-        waiting = self._open_proofs(job)
-        for d in waiting:
-            d.proof.due_at = now
-        if waiting:
-            self._log(job, now, "retry", None, None, by)
-        return bool(waiting)
-
     def _holds(self, proof: Proof) -> bool:
         d = self.deliveries[proof.delivery_id]
-        return _awaits(d) and (d.owner, d.proof.tries) == (proof.owner, proof.tries)
+        return awaits_proof(d) and (d.owner, d.proof.tries) == (proof.owner, proof.tries)
 
-    def _held_proof(self, proof: Proof) -> Any:
+    def _held_proof(self, proof: Proof) -> FakeDelivery:
         if proof.delivery_id not in self.deliveries:
             raise NotFound(f"delivery {proof.delivery_id}")
         if not self._holds(proof):
             raise LeaseLost(f"delivery {proof.delivery_id}")
         return self.deliveries[proof.delivery_id]
-
-    # commitment to senders
 
     def accept_request(
         self, request: NewRequest, *, owner: str, now: datetime, lease: timedelta
@@ -326,7 +255,3 @@ class FakeProofs:
         if not held or kept.value.tries != request.tries:
             raise LeaseLost(f"request {request.id}")
         return kept
-
-
-def _awaits(delivery: Any) -> bool:
-    return delivery.status is DeliveryStatus.DELIVERED and delivery.proof.state in OPEN_PROOFS
