@@ -58,7 +58,8 @@ def forget(folder: Path) -> None:
 
 @contextmanager
 def _free(path: Path) -> Iterator[bool]:
-    lock = _lock(path.with_suffix(_LOCK))
+    # Shared: two who look at once do not take each other for its process.
+    lock = _lock(path.with_suffix(_LOCK), fcntl.LOCK_SH)
     try:
         yield lock is not None
     finally:
@@ -66,10 +67,10 @@ def _free(path: Path) -> Iterator[bool]:
             os.close(lock)
 
 
-def _lock(path: Path) -> int | None:
+def _lock(path: Path, how: int = fcntl.LOCK_EX) -> int | None:
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, how | fcntl.LOCK_NB)
     except OSError:
         os.close(handle)
         return None

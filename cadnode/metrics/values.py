@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import struct
 from array import array
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,9 +45,10 @@ class ValueFile:
         Raises OSError."""
         found = dict(read_values(path))
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        self._write(_MAGIC, 0)
+        self._begun = self._write(_MAGIC, 0)
         self._end = len(_MAGIC)
         self._series: dict[str, _Series] = {}
+        self._missing: deque[tuple[str, _Series]] = deque()
         for name, values in found.items():
             self._append(name, values)
             self.write(name)
@@ -59,20 +61,31 @@ class ValueFile:
         return self._append(name, array(_DOUBLES, bytes(8 * count)))
 
     def write(self, name: str) -> None:
-        """Put the numbers of `name` into the file; on a full disk the old ones stay there."""
+        """Put the numbers of `name` into the file, and what had no room before; on a full disk the
+        old ones stay there."""
         held = self._series[name]
         if held.is_there:
             self._write(held.values.tobytes(), held.numbers)
-        else:
-            held.is_there = self._write(_record(name, held.values), held.start)
+        self._catch_up()
 
     def close(self) -> None:
         """Let go of the file."""
         os.close(self._file)
 
+    def _catch_up(self) -> None:
+        """Whoever reads the file goes no further than the first record that is not there."""
+        self._begun = self._begun or self._write(_MAGIC, 0)
+        while self._begun and self._missing:
+            name, series = self._missing[0]
+            series.is_there = self._write(_record(name, series.values), series.start)
+            if not series.is_there:
+                return
+            self._missing.popleft()
+
     def _append(self, name: str, values: array[float]) -> array[float]:
         numbers = self._end + _HEAD.size + _name_size(name)
-        self._series[name] = _Series(values, self._end, numbers, is_there=False)
+        self._series[name] = series = _Series(values, self._end, numbers, is_there=False)
+        self._missing.append((name, series))
         self._end = numbers + 8 * len(values)
         return values
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 from cadnode.core import metrics as m
 from cadnode.metrics.exposition import Reading, page, totals
 from cadnode.metrics.recording import MOST_SERIES, Recording
-from cadnode.metrics.slots import forget, running
+from cadnode.metrics.slots import files, forget, running
 from cadnode.metrics.values import ValueFile, read_values
 
 COUNT_AND_HANG = """
@@ -104,6 +105,32 @@ class TestFile:
             "after": 4,
         }
 
+    def test_a_file_begun_on_a_full_disk_is_whole_as_soon_as_there_is_room(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        file = tmp_path / "a.values"
+        before = ValueFile(file)
+        before.series("before", 1)[0] = 1
+        before.write("before")
+        before.close()
+        really = os.pwrite
+
+        def full(*_arguments: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(os, "pwrite", full)
+        found = ValueFile(file)
+        found.series("during", 1)[0] = 2
+        found.write("during")
+        monkeypatch.setattr(os, "pwrite", really)
+        found.series("after", 1)[0] = 3
+        found.write("after")
+        assert {name: values[0] for name, values in read_values(file)} == {
+            "before": 1,
+            "during": 2,
+            "after": 3,
+        }
+
 
 class TestProcesses:
     def test_what_a_killed_process_counted_stays_and_what_it_held_does_not(self, tmp_path: Path):
@@ -122,6 +149,16 @@ class TestProcesses:
         assert 'cadnode_images_received_total{outcome="new",sender="MG1"} 1000.0' in shown
         assert "cadnode_receive_duration_seconds_count 1.0" in shown
         assert "cadnode_associations_open 0.0" in shown
+
+    def test_two_who_look_at_once_take_no_dead_process_for_a_living_one(self, tmp_path: Path):
+        dead = Recording(tmp_path, "receive")
+        dead.set(m.ASSOCIATIONS_OPEN, 3)
+        dead.close()
+        # The first one is in the middle of its look while the second one looks.
+        one = files(tmp_path)
+        assert [alive for _, alive in itertools.islice(one, 1)] == [False]
+        assert running(tmp_path) == {"receive": frozenset()}
+        assert "cadnode_associations_open 0.0" in text(tmp_path)
 
     def test_the_next_process_goes_on_where_the_dead_one_ended_and_files_do_not_pile_up(
         self, tmp_path: Path
