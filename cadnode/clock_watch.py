@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from cadnode.config import Settings
+from cadnode.core.notices import RETRIES
 from cadnode.storage.clock import Horizons, bring_forward
 from cadnode.storage.database import Database
 from cadnode.worker import UNFIT_PAUSE
@@ -30,11 +31,13 @@ def horizons(settings: Settings, *, longest_lease: timedelta = timedelta(0)) -> 
     quiet = timedelta(seconds=settings.exam.quiet_seconds)
     report = timedelta(seconds=settings.delivery.commitment_report_seconds)
     first = timedelta(seconds=settings.delivery.commitment_delay_seconds)
+    told = settings.notice_rules
     return Horizons(
         exam=max(delay, quiet, UNFIT_PAUSE),
         delivery=delay,
         proof=max(delay, report, first),
         lease=max(timedelta(seconds=settings.work.lease_seconds), longest_lease),
+        message=max(RETRIES.longest_delay, told.quiet, told.collect),
     )
 
 

@@ -29,6 +29,8 @@ from cadnode.core.metrics import (
     begin,
 )
 from cadnode.core.notices import (
+    MESSAGE_LEASE,
+    RETRIES,
     Channel,
     Condition,
     NoticeKind,
@@ -43,7 +45,7 @@ from cadnode.core.notices import (
     trial,
 )
 from cadnode.core.processes import RECEIVE, WEB, WORK
-from cadnode.core.retry import RetryRules, backoff
+from cadnode.core.retry import backoff
 from cadnode.dimse.tls_check import shown_by
 from cadnode.drifting import drift_verdict
 from cadnode.network import destination_of
@@ -59,13 +61,6 @@ log = structlog.get_logger(__name__)
 LOOK_EVERY = timedelta(seconds=5)
 CERTIFICATES_EVERY = timedelta(hours=1)
 DRIFT_EVERY = timedelta(hours=6)
-
-RETRIES = RetryRules(
-    first_delay=timedelta(seconds=10),
-    longest_delay=timedelta(minutes=30),
-    give_up_after=timedelta(hours=24),
-)
-"""How a message is tried again; greylisting servers want a quarter of an hour."""
 
 _PORTS = {"starttls": 587, "tls": 465, "none": 25}
 
@@ -210,7 +205,7 @@ class TellLane:
         *,
         owner: str,
         clock: Callable[[], datetime],
-        lease: timedelta = timedelta(minutes=3),
+        lease: timedelta = MESSAGE_LEASE,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self.name = f"notices by {channel.name}"

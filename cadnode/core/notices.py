@@ -24,6 +24,7 @@ from typing import Any, Protocol
 from cadnode.core.breaker import LineState, LineStatus
 from cadnode.core.errors import meaning_of
 from cadnode.core.processes import SEEN_WITHIN, ProcessRecord, seen
+from cadnode.core.retry import RetryRules
 
 DISK_BACK = 0.02
 """So much emptier, as a share of the disk, ends a notice about it."""
@@ -32,6 +33,16 @@ NAMED_EXAMS = 20
 """Exams of one notice that are named by their number; the rest is counted."""
 
 MESSAGES_AT_ONCE = 500
+
+MESSAGE_LEASE = timedelta(minutes=3)
+"""How long a process may take to hand one message over."""
+
+RETRIES = RetryRules(
+    first_delay=timedelta(seconds=10),
+    longest_delay=timedelta(minutes=30),
+    give_up_after=timedelta(hours=24),
+)
+"""How a message is tried again; greylisting servers want a quarter of an hour."""
 
 
 class NoticeKind(StrEnum):

@@ -14,8 +14,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import Column, ColumnElement, and_, select, update
 
 from cadnode.core.jobs import ANALYSIS_LANE, DeliveryStatus, ExamStatus
+from cadnode.core.notices import MESSAGE_LEASE
 from cadnode.storage.database import Database
-from cadnode.storage.tables import commitment_requests, deliveries, jobs
+from cadnode.storage.tables import commitment_requests, deliveries, jobs, notice_messages
 
 SLACK = timedelta(seconds=5)
 """The clocks of several machines on one database may differ by so much."""
@@ -29,6 +30,7 @@ class Horizons:
     delivery: timedelta
     proof: timedelta
     lease: timedelta
+    message: timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +67,8 @@ def _sorts(horizons: Horizons, now: datetime) -> Sequence[_Rows]:
     def due(column: Column[datetime], among: ColumnElement[bool], longest: timedelta) -> _Rows:
         return _Rows(column, and_(among, column > now + longest + SLACK), now)
 
-    def lease(column: Column[datetime]) -> _Rows:
-        ends = now + horizons.lease
+    def lease(column: Column[datetime], longest: timedelta = horizons.lease) -> _Rows:
+        ends = now + longest
         return _Rows(column, column > ends + SLACK, ends)
 
     in_analysis = jobs.c.status.in_(sorted(ANALYSIS_LANE))
@@ -84,7 +86,9 @@ def _sorts(horizons: Horizons, now: datetime) -> Sequence[_Rows]:
             commitment_requests.c.answered_at.is_(None),
             horizons.delivery,
         ),
+        due(notice_messages.c.due_at, notice_messages.c.sent_at.is_(None), horizons.message),
         lease(jobs.c.lease_until),
         lease(deliveries.c.lease_until),
         lease(commitment_requests.c.lease_until),
+        lease(notice_messages.c.lease_until, MESSAGE_LEASE),
     ]

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, delete, func, insert, select, update
 
 from cadnode.core.jobs import ExamStatus
 from cadnode.core.notices import (
     MESSAGES_AT_ONCE,
     NAMED_EXAMS,
     About,
-    Condition,
     Notice,
     NoticeKind,
     NoticeRules,
@@ -26,6 +25,18 @@ from cadnode.core.notices import (
 )
 from cadnode.storage.claiming import claim_rows, is_due
 from cadnode.storage.database import StorePart
+from cadnode.storage.notice_rows import (
+    PENDING,
+    begin_notice,
+    begun_on,
+    end_notice,
+    insert_notice,
+    is_as_it_was,
+    notice_of,
+    open_keys,
+    quiet_until,
+    tell_also,
+)
 from cadnode.storage.rows import AnyRow, lease_is_over
 from cadnode.storage.tables import event_cursors, events, jobs, notice_messages, notices
 
@@ -37,7 +48,7 @@ younger ones are left for the next time."""
 
 _CURSOR = "notices"
 _MOVES = frozenset(ExamStatus)
-_PENDING, _SENT, _GIVEN_UP = "pending", "sent", "given up"
+_SENT, _GIVEN_UP = "sent", "given up"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +80,8 @@ class NoticeStore(StorePart):
     ) -> Sequence[ExamMove]:
         """The moves of exams that nobody has read yet, each given to one caller only.
 
-        In the same transaction, those that failed become notices on `channels`. The first call
-        ever begins with what happens next.
+        In the same transaction, those that failed become notices on `channels`; where there are
+        none, nobody is told later either. The first call ever begins with what happens next.
         """
         with self._database.read() as connection:
             newest = connection.execute(select(func.max(events.c.id))).scalar_one() or 0
@@ -81,7 +92,7 @@ class NoticeStore(StorePart):
             if since is None:
                 connection.execute(insert(event_cursors).values(name=_CURSOR, event_id=newest))
                 return ()
-            rows = _settled(connection, _next_events(connection, since), now)
+            rows = settled(connection, _next_events(connection, since), now)
             if not rows:
                 return ()
             connection.execute(
@@ -90,29 +101,34 @@ class NoticeStore(StorePart):
                 .values(event_id=rows[-1].id)
             )
             moves = [_move(row) for row in rows if row.kind in _MOVES and row.subject_uid is None]
-            if NoticeKind.EXAM_FAILED in rules.kinds:
+            if channels and NoticeKind.EXAM_FAILED in rules.kinds:
                 _note_failed(connection, moves, rules, channels, now)
             return moves
 
     def survey(
         self, found: Surveyed, rules: NoticeRules, channels: Collection[str], *, now: datetime
     ) -> None:
-        """Begin a notice for each condition that is new, and end those that are over."""
+        """Begin a notice for each condition that is new, and end those that are over.
+
+        A channel that the settings got meanwhile is told of what lasts.
+        """
         wanted = {
             condition.key: condition
             for condition in found.conditions
             if condition.kind in rules.kinds
         }
         with self._database.read() as connection:
-            held = _open_keys(connection, found.kinds)
-        if wanted.keys() <= held and held <= wanted.keys() | found.undecided:
+            held = open_keys(connection, found.kinds)
+        if is_as_it_was(held, wanted, found.undecided, channels):
             return
         with self._database.write() as connection:
-            held = _open_keys(connection, found.kinds)
-            for key in sorted(wanted.keys() - held):
-                _begin(connection, wanted[key], rules, channels, now)
-            for key in sorted(held - wanted.keys() - found.undecided):
-                _end(connection, key, channels, now)
+            held = open_keys(connection, found.kinds)
+            for key in sorted(wanted.keys() - held.keys()):
+                begin_notice(connection, wanted[key], rules, channels, now)
+            for key in sorted(wanted.keys() & held.keys()):
+                tell_also(connection, key, set(channels) - held[key], now)
+            for key in sorted(held.keys() - wanted.keys() - found.undecided):
+                end_notice(connection, key, channels, now)
 
     def claim(
         self, channel: str, owner: str, *, now: datetime, lease: timedelta
@@ -121,7 +137,7 @@ class NoticeStore(StorePart):
         claimed here begin a new one."""
         due = and_(
             notice_messages.c.channel == channel,
-            notice_messages.c.status == _PENDING,
+            notice_messages.c.status == PENDING,
             notice_messages.c.due_at <= now,
             lease_is_over(notice_messages.c.lease_owner, notice_messages.c.lease_until, now),
         )
@@ -157,7 +173,7 @@ class NoticeStore(StorePart):
         return [
             Outgoing(
                 id=row.id,
-                notice=_notice(found[row.notice_id], About(row.about)),
+                notice=notice_of(found[row.notice_id], About(row.about)),
                 tries=row.tries,
                 due_since=row.first_due_at,
             )
@@ -183,7 +199,7 @@ class NoticeStore(StorePart):
     def drop_channels(self, channels: Collection[str]) -> None:
         """Forget what waits for channels that the settings no longer have."""
         stale = and_(
-            notice_messages.c.status == _PENDING, notice_messages.c.channel.not_in(channels)
+            notice_messages.c.status == PENDING, notice_messages.c.channel.not_in(channels)
         )
         if is_due(self._database, notice_messages, stale):
             with self._database.write() as connection:
@@ -194,7 +210,7 @@ class NoticeStore(StorePart):
         lasting = and_(notices.c.closed_at.is_(None), notices.c.kind != NoticeKind.EXAM_FAILED)
         with self._database.read() as connection:
             rows = connection.execute(select(notices).where(lasting).order_by(notices.c.id)).all()
-        return [_notice(row, About.BEGIN) for row in rows]
+        return [notice_of(row, About.BEGIN) for row in rows]
 
     def unsent(self) -> Sequence[Unsent]:
         """What is due, or will be, on each channel."""
@@ -204,7 +220,7 @@ class NoticeStore(StorePart):
                 func.count().label("messages"),
                 func.max(notice_messages.c.error_text).label("error"),
             )
-            .where(notice_messages.c.status == _PENDING)
+            .where(notice_messages.c.status == PENDING)
             .group_by(notice_messages.c.channel)
             .order_by(notice_messages.c.channel)
         )
@@ -242,11 +258,14 @@ def _next_events(connection: Connection, since: int) -> Sequence[AnyRow]:
     ).all()
 
 
-def _settled(connection: Connection, rows: Sequence[AnyRow], now: datetime) -> Sequence[AnyRow]:
+def settled(connection: Connection, rows: Sequence[AnyRow], now: datetime) -> Sequence[AnyRow]:
+    """The rows before the first one that another transaction may still stand before."""
     if connection.dialect.name == "sqlite":
         return rows
-    young = next((place for place, row in enumerate(rows) if row.at > now - SETTLING), len(rows))
-    return rows[:young]
+    # One from the future was written before the clock was set back, and is no younger than others.
+    young = (now - SETTLING, now + SETTLING)
+    first = next((n for n, row in enumerate(rows) if young[0] < row.at < young[1]), len(rows))
+    return rows[:first]
 
 
 def _move(row: AnyRow) -> ExamMove:
@@ -285,8 +304,10 @@ def _note_failed(
                     exams=[*row.exams, *numbers][:NAMED_EXAMS],
                 )
             )
+            begun = begun_on(connection, row.id)
+            tell_also(connection, key, set(channels) - begun, now + rules.collect)
             continue
-        _insert(
+        insert_notice(
             connection,
             {
                 "key": key,
@@ -298,112 +319,5 @@ def _note_failed(
                 "opened_at": failed[0].at,
             },
             channels,
-            due_at=max(now + rules.collect, _quiet_until(connection, key, rules, now)),
+            due_at=max(now + rules.collect, quiet_until(connection, key, rules, now)),
         )
-
-
-def _begin(
-    connection: Connection,
-    condition: Condition,
-    rules: NoticeRules,
-    channels: Collection[str],
-    now: datetime,
-) -> None:
-    _insert(
-        connection,
-        {
-            "key": condition.key,
-            "kind": condition.kind,
-            "subject": condition.subject,
-            "text": condition.text,
-            "count": 1,
-            "exams": [],
-            "opened_at": condition.since,
-        },
-        channels,
-        due_at=_quiet_until(connection, condition.key, rules, now),
-    )
-
-
-def _end(connection: Connection, key: str, channels: Collection[str], now: datetime) -> None:
-    row = connection.execute(
-        update(notices)
-        .where(notices.c.key == key, notices.c.closed_at.is_(None))
-        .values(closed_at=now)
-        .returning(notices)
-    ).one_or_none()
-    if row is None:
-        return
-    # Over before anybody was to be told: nobody is.
-    untold = and_(
-        notice_messages.c.notice_id == row.id,
-        notice_messages.c.tries == 0,
-        notice_messages.c.due_at > now,
-    )
-    withdrawn = set(
-        connection.execute(
-            delete(notice_messages).where(untold).returning(notice_messages.c.channel)
-        ).scalars()
-    )
-    for channel in sorted(set(channels) - withdrawn):
-        _due(connection, row.id, channel, About.END, now)
-
-
-def _insert(
-    connection: Connection, values: dict[str, Any], channels: Collection[str], *, due_at: datetime
-) -> None:
-    notice_id = connection.execute(
-        insert(notices).values(values).returning(notices.c.id)
-    ).scalar_one()
-    for channel in sorted(channels):
-        _due(connection, notice_id, channel, About.BEGIN, due_at)
-
-
-def _due(
-    connection: Connection, notice_id: int, channel: str, about: About, due_at: datetime
-) -> None:
-    connection.execute(
-        insert(notice_messages).values(
-            notice_id=notice_id,
-            channel=channel,
-            about=about,
-            status=_PENDING,
-            first_due_at=due_at,
-            due_at=due_at,
-            tries=0,
-        )
-    )
-
-
-def _quiet_until(connection: Connection, key: str, rules: NoticeRules, now: datetime) -> datetime:
-    """Now, or later when the same was told a short while ago."""
-    last: datetime | None = connection.execute(
-        select(func.max(notice_messages.c.sent_at, type_=notice_messages.c.sent_at.type))
-        .join(notices, notices.c.id == notice_messages.c.notice_id)
-        .where(
-            notices.c.key == key,
-            or_(notices.c.closed_at.is_(None), notices.c.closed_at > now - 2 * rules.quiet),
-        )
-    ).scalar_one()
-    return now if last is None else max(now, last + rules.quiet)
-
-
-def _open_keys(connection: Connection, kinds: Collection[NoticeKind]) -> set[str]:
-    lasting = select(notices.c.key).where(
-        notices.c.closed_at.is_(None), notices.c.kind.in_(sorted(kinds))
-    )
-    return set(connection.execute(lasting).scalars())
-
-
-def _notice(row: AnyRow, about: About) -> Notice:
-    return Notice(
-        id=row.id,
-        kind=NoticeKind(row.kind),
-        subject=row.subject,
-        text=row.text,
-        since=row.opened_at,
-        until=row.closed_at if row.kind != NoticeKind.EXAM_FAILED else None,
-        about=about,
-        count=row._mapping["count"],
-        exams=tuple(row.exams),
-    )

@@ -16,7 +16,7 @@ from cadnode.storage.exam_store import SqlExamStore
 from tests.contract.exams import LEASE, SECOND, T0, new_image
 
 HOUR = timedelta(hours=1)
-HORIZONS = Horizons(exam=LEASE, delivery=LEASE, proof=LEASE, lease=LEASE)
+HORIZONS = Horizons(exam=LEASE, delivery=LEASE, proof=LEASE, lease=LEASE, message=LEASE)
 
 
 @pytest.fixture

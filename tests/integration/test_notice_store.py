@@ -6,21 +6,26 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import select
 
+from cadnode.clock_watch import horizons
+from cadnode.config import Settings
 from cadnode.core.jobs import ExamStatus, Problem
 from cadnode.core.notices import (
+    MESSAGE_LEASE,
     About,
     Condition,
     NoticeKind,
     NoticeRules,
     Surveyed,
 )
+from cadnode.storage.clock import bring_forward
 from cadnode.storage.database import Database, upgrade
 from cadnode.storage.exam_store import SqlExamStore
-from cadnode.storage.notices import NoticeStore
+from cadnode.storage.notices import NoticeStore, settled
 from cadnode.storage.tables import notice_messages
 from tests.contract.exams import LEASE, T0, new_image
 
@@ -127,6 +132,66 @@ class TestFailedExams:
         assert len(desk.one.read_events(rules, BOTH, now=T0)) == 2
         assert desk.due(now=T0 + 10 * MINUTE) == ()
 
+    def test_what_fails_after_a_site_has_got_a_channel_is_told(self, desk: Desk):
+        desk.fail_exams(3)
+        desk.one.read_events(RULES, (), now=T0)
+        desk.fail_exams(1, at=T0 + MINUTE)
+        desk.one.read_events(RULES, BOTH, now=T0 + MINUTE)
+        assert [m.notice.count for m in desk.due(now=T0 + 2 * MINUTE)] == [1]
+
+    def test_what_fails_after_the_channel_of_an_earlier_message_is_gone_is_told(self, desk: Desk):
+        desk.fail_exams(1)
+        desk.one.read_events(RULES, ("mail",), now=T0)
+        desk.one.drop_channels(["webhook"])
+        desk.fail_exams(1, at=T0 + MINUTE)
+        desk.one.read_events(RULES, ("webhook",), now=T0 + MINUTE)
+        assert [m.notice.count for m in desk.due("webhook", now=T0 + 2 * MINUTE)] == [2]
+
+    def test_a_clock_that_was_set_back_by_a_year_holds_no_message_back(self, desk: Desk):
+        ahead = T0 + timedelta(days=365)
+        desk.fail_exams(1, at=ahead)
+        desk.one.read_events(RULES, BOTH, now=ahead)
+        told = desk.due(now=ahead + MINUTE)
+        desk.one.sent(told, "one", now=ahead + MINUTE)
+        desk.fail_exams(1, "E801", at=ahead)
+        desk.one.read_events(RULES, BOTH, now=ahead + MINUTE)
+        # What waited is due, and what was told is not "a short while ago" for a year.
+        bring_forward(desk.database, horizons(Settings()), now=T0)
+        waited = desk.due(now=T0)
+        assert [m.notice.subject for m in waited] == ["E801"]
+        desk.one.sent(waited, "one", now=T0)
+        desk.fail_exams(1, at=T0)
+        desk.one.read_events(RULES, BOTH, now=T0)
+        assert [m.notice.subject for m in desk.due(now=T0 + RULES.quiet)] == ["E602"]
+
+    def test_a_clock_that_was_set_back_by_a_year_leaves_no_message_with_a_dead_process(
+        self, desk: Desk
+    ):
+        ahead = T0 + timedelta(days=365)
+        desk.fail_exams(1, at=ahead)
+        desk.one.read_events(RULES, BOTH, now=ahead)
+        assert desk.due(now=ahead + MINUTE, owner="dead")
+        bring_forward(desk.database, horizons(Settings()), now=T0)
+        assert desk.due(now=T0 + MESSAGE_LEASE)
+
+
+@pytest.mark.parametrize(
+    ("age", "read"),
+    [
+        (timedelta(seconds=1), False),
+        (-timedelta(seconds=1), False),
+        (timedelta(seconds=6), True),
+        (-timedelta(hours=1), True),
+    ],
+)
+def test_where_several_write_young_events_wait_and_those_of_a_clock_set_back_do_not(
+    age: timedelta, read: bool
+):
+    connection = SimpleNamespace(dialect=SimpleNamespace(name="postgresql"))
+    rows = [SimpleNamespace(at=T0 - age)]
+    found = settled(connection, rows, T0)  # type: ignore[arg-type]
+    assert len(found) == read
+
 
 class TestConditions:
     def test_what_lasts_is_told_once_on_each_channel(self, desk: Desk):
@@ -138,6 +203,20 @@ class TestConditions:
         assert mail.notice == hook.notice
         assert (mail.notice.state, mail.notice.text) == ("open", DOWN.text)
         assert [n.subject for n in desk.one.open_notices()] == ["pacs"]
+
+    def test_a_channel_that_the_site_gets_while_it_lasts_is_told_too(self, desk: Desk):
+        found = Surveyed(LOOKED, (DOWN,))
+        desk.one.survey(found, RULES, (), now=T0)
+        desk.one.survey(found, RULES, ("mail",), now=T0 + MINUTE)
+        desk.one.survey(found, RULES, BOTH, now=T0 + 2 * MINUTE)
+        desk.one.survey(found, RULES, BOTH, now=T0 + 3 * MINUTE)
+        assert desk.messages() == [("mail", "begin", "pending"), ("webhook", "begin", "pending")]
+
+    def test_the_end_of_what_a_channel_was_not_told_is_not_told_there(self, desk: Desk):
+        desk.one.survey(Surveyed(LOOKED, (DOWN,)), RULES, ("mail",), now=T0)
+        desk.one.sent(desk.due("mail"), "one", now=T0)
+        desk.one.survey(Surveyed(LOOKED), RULES, BOTH, now=T0 + MINUTE)
+        assert desk.messages() == [("mail", "begin", "sent"), ("mail", "end", "pending")]
 
     def test_its_end_is_told_once_too(self, desk: Desk):
         desk.survey(DOWN)
