@@ -1,4 +1,4 @@
-"""The tables of the job database. `migrations/` makes them; a test holds the two together.
+"""The tables of exams and of what becomes of them.
 
 `jobs` has one row for each exam (one study at one revision), `exam_identifiers` at most one for
 each, `images` one for each SOP instance, `results` one for each result object, `deliveries` one for
@@ -8,16 +8,12 @@ each result at each destination; `commitments` one for each time a destination w
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from sqlalchemy import (
     JSON,
     BigInteger,
     Boolean,
     Column,
     Date,
-    DateTime,
-    Dialect,
     Float,
     ForeignKey,
     Index,
@@ -26,46 +22,12 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
-    TypeDecorator,
     UniqueConstraint,
     false,
     text,
 )
 
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """A timezone-aware time in UTC, also where the database knows no time zones."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """UTC; ValueError for a time without a time zone."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a time without a time zone cannot be stored")
-        in_utc = value.astimezone(UTC)
-        return in_utc.replace(tzinfo=None) if dialect.name == "sqlite" else in_utc
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """The same time, aware."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-metadata = MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    }
-)
-
-# PostgreSQL finds values by their beginning only in an index in this order.
-_BYTEWISE = Text().with_variant(Text(collation="C"), "postgresql")
+from cadnode.storage.tables.base import BYTEWISE, UtcDateTime, metadata
 
 jobs = Table(
     "jobs",
@@ -114,8 +76,8 @@ exam_identifiers = Table(
     Column("job_id", Integer, ForeignKey("jobs.id"), primary_key=True),
     # As in `jobs`, so that what is found by one index is in order of time.
     Column("exam_created_at", UtcDateTime, nullable=False),
-    Column("patient_id", _BYTEWISE),
-    Column("accession_number", _BYTEWISE),
+    Column("patient_id", BYTEWISE),
+    Column("accession_number", BYTEWISE),
     Column("study_date", Date),
     Index(None, "patient_id", "exam_created_at", "job_id"),
     Index(None, "accession_number", "exam_created_at", "job_id"),
@@ -313,171 +275,6 @@ events = Table(
     Column("code", Text),
     Column("text", Text, nullable=False),
     Column("actor", Text, nullable=False),
-)
-
-# One row for each [[pull]]: which process does it now, and when it is due again.
-pulls = Table(
-    "pulls",
-    metadata,
-    Column("name", Text, primary_key=True),
-    Column("due_at", UtcDateTime, nullable=False),
-    Column("lease_owner", Text),
-    Column("lease_until", UtcDateTime),
-    # How the last turn ended.
-    Column("ended_at", UtcDateTime),
-    Column("fetched", Integer),
-    Column("failed", Integer),
-    Column("error_text", Text),
-)
-
-# One row for each process of the node that runs, or was killed a short while ago.
-processes = Table(
-    "processes",
-    metadata,
-    Column("id", Text, primary_key=True),
-    Column("name", Text, nullable=False),
-    Column("host", Text, nullable=False),
-    Column("pid", Integer, nullable=False),
-    Column("started_at", UtcDateTime, nullable=False),
-    Column("beat_at", UtcDateTime, nullable=False),
-    Column("facts", JSON, nullable=False),
-)
-
-# One row for each time that somebody had the golden example of a model recomputed.
-golden_checks = Table(
-    "golden_checks",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("at", UtcDateTime, nullable=False),
-    Column("actor", Text, nullable=False),
-    Column("model", Text, nullable=False),
-    Column("well", Boolean, nullable=False),
-    # The largest difference of a score; empty when there was no score to compare.
-    Column("difference", Float),
-    Column("text", Text, nullable=False),
-    Column("seconds", Float, nullable=False),
-)
-
-# One row for each destination that has been in trouble; see core/breaker.py.
-destination_states = Table(
-    "destination_states",
-    metadata,
-    Column("name", Text, primary_key=True),
-    Column("state", Text, nullable=False),
-    Column("failures", Integer, nullable=False),
-    Column("probes", Integer, nullable=False),
-    Column("since", UtcDateTime, nullable=False),
-    Column("probe_at", UtcDateTime),
-    Column("error_text", Text, nullable=False),
-)
-
-# Who may use the console; see core/accounts.py.
-users = Table(
-    "users",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("name", Text, nullable=False, unique=True),
-    Column("role", Text, nullable=False),
-    Column("origin", Text, nullable=False),
-    # argon2; of local users only.
-    Column("password_hash", Text),
-    # Who it is at the identity provider, of the others.
-    Column("issuer", Text),
-    Column("subject", Text),
-    Column("created_at", UtcDateTime, nullable=False),
-    Column("created_by", Text, nullable=False),
-    Column("last_sign_in_at", UtcDateTime),
-    UniqueConstraint("issuer", "subject"),
-)
-
-# Of the secrets of sessions and tokens the database knows the SHA-256 alone.
-web_sessions = Table(
-    "web_sessions",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("user_id", Integer, ForeignKey("users.id"), nullable=False, index=True),
-    Column("secret_sha256", Text, nullable=False, unique=True),
-    Column("began_at", UtcDateTime, nullable=False, index=True),
-    Column("last_used_at", UtcDateTime, nullable=False),
-    Column("address", Text, nullable=False),
-    Column("browser", Text, nullable=False),
-)
-
-api_tokens = Table(
-    "api_tokens",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    # Empty for a token that was made at the command line.
-    Column("user_id", Integer, ForeignKey("users.id"), index=True),
-    Column("name", Text, nullable=False),
-    Column("secret_sha256", Text, nullable=False, unique=True),
-    Column("role", Text, nullable=False),
-    Column("created_at", UtcDateTime, nullable=False),
-    Column("created_by", Text, nullable=False),
-    Column("expires_at", UtcDateTime, nullable=False),
-    Column("last_used_at", UtcDateTime),
-)
-
-# Sign-ins that failed, or that are being looked at. A name is kept as its SHA-256: a password that
-# was typed into the wrong field shall not stand here.
-sign_in_failures = Table(
-    "sign_in_failures",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("name_sha256", Text, nullable=False, index=True),
-    Column("address", Text, nullable=False, index=True),
-    Column("at", UtcDateTime, nullable=False, index=True),
-)
-
-# What persons are told: one row for each thing, open while it lasts; see core/notices.py.
-notices = Table(
-    "notices",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("key", Text, nullable=False),
-    Column("kind", Text, nullable=False),
-    Column("subject", Text, nullable=False),
-    Column("text", Text, nullable=False),
-    Column("count", Integer, nullable=False),
-    # Numbers of failed exams, some of them.
-    Column("exams", JSON, nullable=False),
-    Column("opened_at", UtcDateTime, nullable=False),
-    Column("closed_at", UtcDateTime),
-    Index(
-        "uq_notices_open_key",
-        "key",
-        unique=True,
-        sqlite_where=text("closed_at IS NULL"),
-        postgresql_where=text("closed_at IS NULL"),
-    ),
-)
-
-# Each half of a notice (it begins, it ends) on each channel.
-notice_messages = Table(
-    "notice_messages",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("notice_id", Integer, ForeignKey("notices.id"), nullable=False),
-    Column("channel", Text, nullable=False),
-    Column("about", Text, nullable=False),
-    Column("status", Text, nullable=False),
-    Column("first_due_at", UtcDateTime, nullable=False),
-    Column("due_at", UtcDateTime, nullable=False),
-    Column("lease_owner", Text),
-    Column("lease_until", UtcDateTime),
-    Column("tries", Integer, nullable=False),
-    Column("sent_at", UtcDateTime),
-    Column("error_text", Text),
-    UniqueConstraint("notice_id", "channel", "about"),
-    Index(None, "channel", "status", "due_at"),
-)
-
-# How far somebody has read the events.
-event_cursors = Table(
-    "event_cursors",
-    metadata,
-    Column("name", Text, primary_key=True),
-    Column("event_id", Integer, nullable=False),
 )
 
 # The view is not part of `metadata`: it is read, never made, from here.
