@@ -28,6 +28,10 @@ from cadnode.core.accounts import Role
 from cadnode.core.errors import ProviderFailed, SignInRefused
 
 TIMEOUT_SECONDS = 10.0
+AT_ONCE = 8
+"""Sign-ins that wait for the provider at one moment: strangers shall not take every thread of the
+console when it is slow."""
+
 LEEWAY_SECONDS = 60
 """The clocks of provider and node may differ by so much."""
 
@@ -69,6 +73,7 @@ class IdentityProvider:
     def __init__(self, rules: OidcRules) -> None:
         self._rules = rules
         self._lock = threading.Lock()
+        self._turns = threading.BoundedSemaphore(AT_ONCE)
         self._about: Mapping[str, Any] | None = None
         self._keys: KeySet | None = None
 
@@ -84,7 +89,7 @@ class IdentityProvider:
         """
         state, nonce = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
         verifier = secrets.token_urlsafe(48)
-        with self._oauth(redirect_uri) as client:
+        with self._turn(), self._oauth(redirect_uri) as client:
             url, _ = client.create_authorization_url(
                 self._endpoint("authorization_endpoint"),
                 state=state,
@@ -109,7 +114,7 @@ class IdentityProvider:
             raise SignInRefused("this answer is another provider's")
         if "error" in answer or "code" not in answer:
             raise SignInRefused("the identity provider did not let you in")
-        with self._oauth(redirect_uri) as client:
+        with self._turn(), self._oauth(redirect_uri) as client:
             tokens = client.fetch_token(
                 self._endpoint("token_endpoint"), code=answer["code"], code_verifier=verifier
             )
@@ -201,6 +206,15 @@ class IdentityProvider:
         if not isinstance(answer, dict):
             raise ProviderFailed("it answers with something else than an object")
         return answer
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        if not self._turns.acquire(blocking=False):
+            raise ProviderFailed("too many wait for it at this moment; try again")
+        try:
+            yield
+        finally:
+            self._turns.release()
 
     @contextmanager
     def _oauth(self, redirect_uri: str) -> Iterator[OAuth2Client]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Select, delete, insert, select, update
 
 from cadnode.core.accounts import LONGEST_TOKEN_DAYS, ApiToken, Means, Role, User
-from cadnode.core.errors import AccountRefused, NotFound
+from cadnode.core.errors import AccountRefused, DatabaseUnavailable, NotFound
 from cadnode.storage.accounts import KIND, user_row
 from cadnode.storage.database import StorePart
 from cadnode.storage.rows import AnyRow, log_event
@@ -89,7 +90,8 @@ class Tokens(StorePart):
         if row is None:
             return None
         if row.last_used_at is None or now - row.last_used_at >= NOTED_AFTER:
-            with self._database.write() as connection:
+            # On a full disk nothing can be noted, and monitoring has to see what is wrong.
+            with suppress(DatabaseUnavailable), self._database.write() as connection:
                 connection.execute(
                     update(api_tokens).where(api_tokens.c.id == row.id).values(last_used_at=now)
                 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
@@ -17,7 +18,7 @@ from cadnode.core.accounts import (
     address_key,
     wait_after,
 )
-from cadnode.core.errors import NotFound, TooManyAttempts
+from cadnode.core.errors import DatabaseUnavailable, NotFound, TooManyAttempts
 from cadnode.storage.accounts import account_of, user_row
 from cadnode.storage.database import StorePart
 from cadnode.storage.rows import AnyRow
@@ -121,7 +122,8 @@ class SignIns(StorePart):
         if row is None or rules.over(row.began_at, row.last_used_at, now=now):
             return None
         if used and now - row.last_used_at >= min(NOTED_AFTER, rules.idle / 10):
-            with self._database.write() as connection:
+            # On a full disk nothing can be noted, and a person has to see what is wrong.
+            with suppress(DatabaseUnavailable), self._database.write() as connection:
                 connection.execute(
                     update(web_sessions)
                     .where(web_sessions.c.id == row.session_id)

@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import socket
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 from fastapi import FastAPI, Request
 
+from cadnode import oidc
+from cadnode.core.accounts import Role
+from cadnode.core.errors import DatabaseUnavailable, ProviderFailed
+from cadnode.core.identifiers import ExamIdentifiers
+from cadnode.core.jobs import ExamStatus
+from cadnode.core.records import ExamSummary
+from cadnode.core.search import FoundExam
+from cadnode.storage.database import Database
 from cadnode.web.access.guard import Guard, GuardRules
+from cadnode.web.exams.table import csv_lines
 from cadnode.web.serving import WebServer, WebSettings
-from tests.console import console_under_test
+from tests.console import ConsoleUnderTest, console_under_test
+from tests.integration.identity_provider import lying_provider
+from tests.integration.test_access import START, signed_in, site_with
+
+
+@pytest.fixture(scope="module")
+def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsoleUnderTest]:
+    with console_under_test(tmp_path_factory.mktemp("node")) as console:
+        yield console
 
 
 def test_a_length_that_is_not_the_length_lets_nobody_send_without_end():
@@ -38,15 +60,16 @@ def test_a_length_that_is_not_the_length_lets_nobody_send_without_end():
 
 
 @pytest.mark.parametrize("charset", ["", "; charset=punycode"])
-def test_files_and_their_character_sets_are_taken_from_nobody(tmp_path: Path, charset: str):
+def test_files_and_their_character_sets_are_taken_from_nobody(
+    console: ConsoleUnderTest, charset: str
+):
     # 1 MiB that calls itself Punycode keeps a processor busy for minutes.
     body = b'--x\r\nContent-Disposition: form-data; name="name"\r\n\r\naa-bb\r\n--x--\r\n'
-    with console_under_test(tmp_path) as console:
-        answer = console.browser.post(
-            "/sign-in",
-            content=body,
-            headers={"Content-Type": f"multipart/form-data; boundary=x{charset}"},
-        )
+    answer = console.browser.post(
+        "/sign-in",
+        content=body,
+        headers={"Content-Type": f"multipart/form-data; boundary=x{charset}"},
+    )
     assert answer.status_code == 415
 
 
@@ -58,15 +81,15 @@ def test_files_and_their_character_sets_are_taken_from_nobody(tmp_path: Path, ch
         "/exams?studied_to=9999-12-31",
     ],
 )
-def test_the_first_and_the_last_day_of_the_calendar_are_days(tmp_path: Path, address: str):
-    with console_under_test(tmp_path) as console:
-        assert console.browser.get(address).status_code == 200
+def test_the_first_and_the_last_day_of_the_calendar_are_days(
+    console: ConsoleUnderTest, address: str
+):
+    assert console.browser.get(address).status_code == 200
 
 
 @pytest.mark.parametrize("typed", ["99991231", "9999-12-31", "00010101"])
-def test_so_they_are_in_the_one_box(tmp_path: Path, typed: str):
-    with console_under_test(tmp_path) as console:
-        assert console.browser.post("/exams", data={"q": typed}).status_code == 200
+def test_so_they_are_in_the_one_box(console: ConsoleUnderTest, typed: str):
+    assert console.browser.post("/exams", data={"q": typed}).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -77,16 +100,81 @@ def test_so_they_are_in_the_one_box(tmp_path: Path, typed: str):
     ],
 )
 def test_a_time_that_is_none_in_utc_is_refused_without_a_fault(
-    tmp_path: Path, asked: dict[str, str]
+    console: ConsoleUnderTest, asked: dict[str, str]
 ):
-    with console_under_test(tmp_path) as console:
-        assert console.browser.get("/api/v1/exams", params=asked).status_code == 422
-        assert console.browser.post("/api/v1/exams/search", json=asked).status_code == 422
+    assert console.browser.get("/api/v1/exams", params=asked).status_code == 422
+    assert console.browser.post("/api/v1/exams/search", json=asked).status_code == 422
 
 
 @pytest.mark.parametrize("number", ["9" * 25, "-1", "0", "one"])
-def test_a_number_that_no_exam_can_have_is_refused_without_a_fault(tmp_path: Path, number: str):
+def test_a_number_that_no_exam_can_have_is_refused_without_a_fault(
+    console: ConsoleUnderTest, number: str
+):
     form = {"action": "retry", "exam_id": ["7", number]}
-    with console_under_test(tmp_path) as console:
-        assert console.browser.post("/exams/do", data=form).status_code == 422
-        assert console.browser.post("/exams/confirm", data=form).status_code == 422
+    assert console.browser.post("/exams/do", data=form).status_code == 422
+    assert console.browser.post("/exams/confirm", data=form).status_code == 422
+
+
+def test_a_database_that_takes_nothing_more_can_still_be_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def full(_: Database) -> NoReturn:
+        raise DatabaseUnavailable("database or disk is full")
+
+    with site_with(tmp_path) as site:
+        browser = signed_in(site)
+        _, token = site.access.add_token("watch", Role.VIEWER, 30, owner=None, by="test")
+        site.pass_time(minutes=5)
+        monkeypatch.setattr(Database, "write", full)
+        assert browser.get("/account").status_code == 200
+        bearer = {"Authorization": f"Bearer {token}"}
+        assert site.browser().get("/api/v1/me", headers=bearer).status_code == 200
+
+
+def test_strangers_cannot_take_every_thread_while_the_identity_provider_is_slow(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    asked, may_answer = threading.Event(), threading.Event()
+    monkeypatch.setattr(oidc, "AT_ONCE", 1)
+    with lying_provider(0) as provider:
+        slowly = provider.answer
+
+        def answer(*request: Any) -> tuple[int, Any]:
+            asked.set()
+            assert may_answer.wait(10)
+            return slowly(*request)
+
+        monkeypatch.setattr(provider, "answer", answer)
+        rules = oidc.OidcRules(provider.issuer, "us", "", "openid", "name", "roles", {})
+        node = oidc.IdentityProvider(rules)
+        first = threading.Thread(target=node.depart, args=("http://localhost/",))
+        first.start()
+        try:
+            assert asked.wait(10)
+            with pytest.raises(ProviderFailed, match="too many wait"):
+                node.depart("http://localhost/")
+            with pytest.raises(ProviderFailed, match="too many wait"):
+                node.arrive({"state": "a", "code": "b"}, proof="a.b.c", redirect_uri="", now=START)
+        finally:
+            may_answer.set()
+            first.join()
+        assert node.depart("http://localhost/")[0].startswith(provider.issuer)
+
+
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [
+        ("=1+1", "'=1+1"),
+        ("P1;=1+1", "P1;'=1+1"),
+        ("P1\n@SUM(A1)", "P1\n'@SUM(A1)"),
+        ("\t=1", "'\t'=1"),
+        ("P-1+2=3@4", "P-1+2=3@4"),
+    ],
+)
+def test_what_a_modality_sent_is_no_formula_however_a_spreadsheet_splits_it(sent: str, told: str):
+    counts = (0,) * 10
+    exam = ExamSummary(
+        7, "1.2.3", 1, ExamStatus.ANALYZED, START, START, *counts, None, None, "its turn"
+    )
+    _, line = csv_lines([FoundExam(exam, "MODALITY", 0, ExamIdentifiers(patient_id=sent))])
+    assert next(csv.reader(io.StringIO(line, newline="")))[5] == told

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator
 
 from cadnode.core.search import FoundExam
@@ -29,7 +30,8 @@ COLUMNS = (
     "Study Instance UID",
 )
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# Some spreadsheets split at semicolons and tabs whatever stands between the cells.
+_FORMULA = re.compile(r"(^|[;\t\r\n])(?=[=+\-@\t\r])")
 
 
 def csv_lines(found: Iterable[FoundExam]) -> Iterator[str]:
@@ -69,6 +71,4 @@ def _line(cells: Iterable[object]) -> str:
 
 def _plain(cell: object) -> object:
     # What a modality sent must not run as a formula in somebody's spreadsheet.
-    if isinstance(cell, str) and cell.startswith(_FORMULA):
-        return f"'{cell}"
-    return cell
+    return _FORMULA.sub(r"\1'", cell) if isinstance(cell, str) else cell
