@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from cadnode.app import App, Store
+from cadnode.app import App
 from cadnode.config import Settings
 from cadnode.config.tables import NotifyTable
 from cadnode.core.breaker import LineStatus
@@ -55,6 +55,7 @@ from cadnode.status import certificates_of
 from cadnode.storage.beats import BeatRecords
 from cadnode.storage.disk import disk_of
 from cadnode.storage.notices import NoticeStore
+from cadnode.store import Store
 
 log = structlog.get_logger(__name__)
 
@@ -123,10 +124,11 @@ class WatchLane:
         self._channels = [channel.name for channel in channels_of(app.settings)]
         self._rules = app.settings.notice_rules
         self._clock = clock
-        self._started = clock()
+        self._started = self._judged_at = clock()
         for status in ExamStatus:
             begin(app.metrics, EXAM_MOVES, str(status))
         self._looks: dict[str, datetime] = {}
+        self._seen_at: dict[str, datetime] = {}
         self._ends: Mapping[str, datetime | None] = {}
 
     def run_once(self) -> bool:
@@ -158,7 +160,7 @@ class WatchLane:
         looks = [
             lines_down(self._lines(), rules, now),
             certificates_ending(self._ends, rules, now),
-            processes_missing(self._beats.processes(), _expected(settings), self._started, now),
+            self._processes(now),
         ]
         disk = disk_of(settings.node.data_dir)
         if not disk.problem:
@@ -166,6 +168,18 @@ class WatchLane:
         if NoticeKind.DRIFT in rules.kinds and self._is_time("drift", DRIFT_EVERY, now):
             looks.append(self._drift(now))
         return together(looks)
+
+    def _processes(self, now: datetime) -> Surveyed:
+        records = self._beats.processes()
+        if now < self._judged_at:
+            # The clock was set back: all are given time to be seen by the new one.
+            self._started = now
+        self._judged_at = now
+        missing = processes_missing(
+            records, _expected(self._settings), self._started, now, before=self._seen_at
+        )
+        self._seen_at |= {record.name: now for record in records if record.is_seen(now)}
+        return missing
 
     def _lines(self) -> Mapping[str, LineStatus]:
         return {

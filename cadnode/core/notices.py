@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from cadnode.core.breaker import LineState, LineStatus
@@ -228,17 +229,29 @@ def certificates_ending(
 
 
 def processes_missing(
-    records: Sequence[ProcessRecord], expected: Iterable[str], started: datetime, now: datetime
+    records: Sequence[ProcessRecord],
+    expected: Iterable[str],
+    started: datetime,
+    now: datetime,
+    *,
+    before: Mapping[str, datetime] = MappingProxyType({}),
 ) -> Surveyed:
-    """Processes that should run and are not seen; nobody is missed in the first moments."""
+    """Processes that should run and are not seen; nobody is missed in the first moments.
+
+    `before` says when a process was seen earlier: one that was stopped leaves no record, and is
+    missed when it does not come back.
+    """
     found, undecided = [], set()
     for name in expected:
         if seen(records, name, now):
             continue
-        if now - started <= SEEN_WITHIN:
+        beats = [record.beat_at for record in records if record.name == name]
+        # One from the future is of before the clock was set back.
+        known = [at for at in (started, before.get(name, started), *beats) if at <= now]
+        last = max(known, default=now)
+        if now - last <= SEEN_WITHIN:
             undecided.add(key_of(NoticeKind.PROCESS, name))
             continue
-        last = max((r.beat_at for r in records if r.name == name), default=started)
         text = f"`cadnode {name}` is not seen since {last:%Y-%m-%d %H:%M} UTC. Read its log."
         found.append(Condition(NoticeKind.PROCESS, name, last, text))
     return Surveyed(frozenset({NoticeKind.PROCESS}), tuple(found), frozenset(undecided))

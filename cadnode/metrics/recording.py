@@ -10,12 +10,14 @@ from bisect import bisect_left
 from collections import Counter as Tally
 from pathlib import Path
 
-from cadnode.core.metrics import OTHER, Counter, Gauge, Histogram, Metric
+from cadnode.core.metrics import OTHER, RECORDED, Counter, Gauge, Histogram, Metric
 from cadnode.metrics.slots import take_slot
 from cadnode.metrics.values import ValueFile
 
 MOST_SERIES = 200
 """Of one metric in one process: beyond it labels become 'other', whatever somebody sends."""
+
+_GAUGES = frozenset(metric.name for metric in RECORDED if isinstance(metric, Gauge))
 
 
 class Recording:
@@ -24,7 +26,7 @@ class Recording:
     def __init__(self, folder: Path, process: str) -> None:
         """Record into a file below `folder`. Raises OSError."""
         self._slot = take_slot(folder, process)
-        self._file = ValueFile(self._slot.path)
+        self._file = ValueFile(self._slot.path, _is_counted)
         self._lock = threading.Lock()
         self._held: dict[tuple[str, tuple[str, ...]], tuple[str, array[float]]] = {}
         self._of_metric: Tally[str] = Tally()
@@ -73,6 +75,12 @@ class Recording:
         self._held[key] = held = (name, self._file.series(name, count))
         self._of_metric[metric.name] += 1
         return held
+
+
+def _is_counted(name: str) -> bool:
+    """False for a gauge: what was so with a process that is gone is not so with the next."""
+    series = series_of(name)
+    return series is not None and series[0] not in _GAUGES
 
 
 def series_name(metric: str, labels: tuple[str, ...]) -> str:

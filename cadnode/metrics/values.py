@@ -16,7 +16,7 @@ import os
 import struct
 from array import array
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,10 +40,10 @@ class _Series:
 class ValueFile:
     """The numbers of one process. Not thread-safe."""
 
-    def __init__(self, path: Path) -> None:
-        """Open `path` and go on with what stands there; a file nobody can read begins anew.
-        Raises OSError."""
-        found = dict(read_values(path))
+    def __init__(self, path: Path, keep: Callable[[str], bool] = lambda _name: True) -> None:
+        """Open `path` and go on with the series there that `keep` names; a file nobody can read
+        begins anew. Raises OSError."""
+        found = {name: values for name, values in read_values(path) if keep(name)}
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         self._begun = self._write(_MAGIC, 0)
         self._end = len(_MAGIC)

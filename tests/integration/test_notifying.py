@@ -12,18 +12,20 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from cadnode.app import App, Store
+from cadnode.app import App
 from cadnode.checks import _notify
 from cadnode.cli import cli
 from cadnode.config import load_settings
 from cadnode.core.breaker import BreakerRules, LineEvent
 from cadnode.core.errors import ModelUnfit
 from cadnode.core.jobs import ExamStatus, Problem
-from cadnode.core.processes import RECEIVE, WORK, ProcessRecord
+from cadnode.core.notices import RETRIES
+from cadnode.core.processes import RECEIVE, SEEN_WITHIN, WORK, ProcessRecord
 from cadnode.metrics.exposition import totals
-from cadnode.notifying import RETRIES, TellLane, WatchLane, channels_of, notice_lanes
+from cadnode.notifying import TellLane, WatchLane, channels_of, notice_lanes
 from cadnode.storage.beats import BeatRecords
 from cadnode.storage.disk import Disk
+from cadnode.store import Store
 from tests.certificates import SiteCa
 from tests.contract.exams import LEASE, new_image
 from tests.mail_server import MailServerUnderTest, mail_server
@@ -215,6 +217,36 @@ def test_a_process_that_is_not_seen_is_told(told: Node, server: MailServerUnderT
     assert subjects(server) == ["MAMMO1: receive is not seen"]
     told.later(MINUTE)
     assert subjects(server)[1:] == ["MAMMO1: receive is seen again"]
+
+
+def test_a_process_that_was_stopped_and_is_back_within_a_moment_is_not_told(
+    told: Node, server: MailServerUnderTest
+):
+    told.later(2 * MINUTE)
+    stopped = told.now
+    BeatRecords(told.store.database).end(WORK)
+    told.now += SEEN_WITHIN
+    told.beat(RECEIVE)
+    told.look()
+    assert not server.mails
+    told.now += timedelta(seconds=10)
+    told.beat(RECEIVE)
+    told.look()
+    assert subjects(server) == ["MAMMO1: work is not seen"]
+    assert f"not seen since {stopped:%Y-%m-%d %H:%M} UTC" in server.mails[0].get_content()
+
+
+def test_a_clock_that_was_set_back_makes_no_process_missed_nor_hides_one_that_is(
+    told: Node, server: MailServerUnderTest
+):
+    told.later(60 * MINUTE)
+    told.now -= 30 * MINUTE
+    told.look()
+    assert not server.mails
+    told.now += SEEN_WITHIN + timedelta(seconds=5)
+    told.beat(RECEIVE)
+    told.look()
+    assert subjects(server) == ["MAMMO1: work is not seen"]
 
 
 def test_a_disk_that_fills_up_is_told(

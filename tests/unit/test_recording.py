@@ -170,6 +170,20 @@ class TestProcesses:
         assert [path.name for path in tmp_path.glob("*.values")] == ["work.0.values"]
         assert "cadnode_patches_total 50.0" in text(tmp_path)
 
+    def test_the_next_process_goes_on_with_counts_and_not_with_what_was_so(self, tmp_path: Path):
+        found = Recording(tmp_path, "work")
+        found.set(m.ASSOCIATIONS_OPEN, 3)
+        found.set(m.MODEL_INFO, 1, "calc", "1.0")
+        found.add(m.PATCHES, by=3)
+        found.close()
+        again = Recording(tmp_path, "work")
+        again.set(m.MODEL_INFO, 1, "calc", "2.0")
+        shown = text(tmp_path)
+        assert "cadnode_patches_total 3.0" in shown
+        assert "cadnode_associations_open 0.0" in shown
+        assert 'version="2.0"' in shown
+        assert 'version="1.0"' not in shown
+
     def test_two_of_one_name_count_apart_and_add_up(self, tmp_path: Path):
         first, second = Recording(tmp_path, "work"), Recording(tmp_path, "work")
         for found in (first, second):
