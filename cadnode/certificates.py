@@ -74,7 +74,8 @@ def _facts(certificate: x509.Certificate) -> CertificateFacts:
 def _names(certificate: x509.Certificate) -> tuple[str, ...]:
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+        # An old authority among many may say it in a form that nobody reads.
         return ()
     return tuple(
         str(name.value) for name in names if isinstance(name, x509.DNSName | x509.IPAddress)

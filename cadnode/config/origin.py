@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,10 @@ DELIMITER = "__"
 HIDDEN = "***"
 
 _SECRET_WORDS = ("secret", "password", "token", "webhook_url")
+
+
+# PostgreSQL takes them among the parameters too.
+_PASSWORD = re.compile(r"(?i)([?&][^=&]*password[^=&]*=)[^&]*")
 
 
 class _Decided(NamedTuple):
@@ -100,7 +105,8 @@ def masked(settings: Settings) -> dict[str, Any]:
 
 
 def hide_password(url: str) -> str:
-    """The URL without the password in it, if it has one."""
+    """The URL without the passwords in it, if it has any."""
+    url = _PASSWORD.sub(rf"\1{HIDDEN}", url)
     scheme, separator, rest = url.partition("://")
     account, at, host = rest.rpartition("@")
     if not at:

@@ -86,8 +86,8 @@ class Database:
 
     @property
     def name(self) -> str:
-        """The URL without its password."""
-        return self._url.render_as_string(hide_password=True)
+        """The URL without its passwords."""
+        return shown_url(self._url)
 
     @property
     def files(self) -> Sequence[Path]:
@@ -190,6 +190,14 @@ def parse_url(url: str) -> URL:
         return make_url(url)
     except ArgumentError as error:
         raise DatabaseUnavailable("the database URL cannot be read") from error
+
+
+def shown_url(url: URL) -> str:
+    """The URL without its passwords: PostgreSQL takes them among the parameters too."""
+    public = {
+        key: "hidden" if "password" in key.lower() else value for key, value in url.query.items()
+    }
+    return url.set(query=public).render_as_string(hide_password=True)
 
 
 def _engine(url: URL) -> Engine:

@@ -22,6 +22,7 @@ from cadnode.storage.database import (
     alembic_config,
     parse_url,
     schema_version,
+    shown_url,
     wanted_version,
 )
 from cadnode.storage.dialect import BUSY_SECONDS, database_file
@@ -65,7 +66,7 @@ def schema_state(url: str, *, now: datetime) -> SchemaState:
     file = database_file(parse_url(url))
     version = schema_version(url)
     return SchemaState(
-        database=parse_url(url).render_as_string(hide_password=True),
+        database=shown_url(parse_url(url)),
         version=version,
         wanted=wanted_version(),
         known=version is None or version in known_versions(),

@@ -5,6 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtensionOID, NameOID
+
 from cadnode.certificates import key_matches, read_pem
 from cadnode.config import load_settings
 from cadnode.core.node_status import CertificateStatus
@@ -79,3 +85,20 @@ def test_a_key_of_another_certificate_is_a_problem(tmp_path: Path):
     assert "does not belong to it" in statuses(tmp_path, text)["this node"].problem
     other.key.unlink()
     assert "cannot be read" in statuses(tmp_path, text)["this node"].problem
+
+
+def test_names_in_a_form_that_nobody_reads_are_none(tmp_path: Path):
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "old authority")])
+    broken = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, b"no names")
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(datetime(2026, 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime(2027, 1, 1, tzinfo=UTC))
+        .add_extension(broken, critical=False)
+        .sign(key, SHA256())
+    )
+    file = tmp_path / "old.crt"
+    file.write_bytes(certificate.public_bytes(Encoding.PEM))
+    (found,) = read_pem(file).certificates
+    assert (found.subject, found.names) == ("old authority", ())

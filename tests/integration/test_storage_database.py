@@ -22,7 +22,14 @@ from sqlalchemy.schema import CreateTable
 from cadnode.core.errors import DatabaseUnavailable, IllegalMove
 from cadnode.core.jobs import Acceptance
 from cadnode.storage import renewal
-from cadnode.storage.database import Database, schema_version, upgrade, wanted_version
+from cadnode.storage.database import (
+    Database,
+    parse_url,
+    schema_version,
+    shown_url,
+    upgrade,
+    wanted_version,
+)
 from cadnode.storage.exam_store import SqlExamStore
 from cadnode.storage.tables import jobs, metadata
 from tests.contract.exams import DAY, LEASE, T0, claim, close, new_image, statuses
@@ -116,6 +123,14 @@ def test_a_file_that_is_no_database_is_unavailable(tmp_path: Path):
 def test_a_url_nobody_knows_is_unavailable(url: str):
     with pytest.raises(DatabaseUnavailable):
         Database(url)
+
+
+def test_the_name_of_a_database_holds_no_password():
+    url = parse_url(
+        "postgresql+psycopg://u:hush@h/d?password=hush&sslpassword=hush&sslmode=require"
+    )
+    assert "hush" not in shown_url(url)
+    assert "sslmode=require" in shown_url(url)
 
 
 def test_a_database_locked_by_another_program_is_unavailable(

@@ -118,6 +118,8 @@ mail_password_file = "/etc/cadnode/mail"
         ("sqlite:////data/cadnode.db", "sqlite:////data/cadnode.db"),
         ("postgresql://u:p@h/d", "postgresql://u:***@h/d"),
         ("postgresql://u:p/w@h/d", "postgresql://u:***@h/d"),
+        ("postgresql://h/d?user=u&password=p", "postgresql://h/d?user=u&password=***"),
+        ("postgresql://u:p@h/d?sslpassword=p&a=b", "postgresql://u:***@h/d?sslpassword=***&a=b"),
     ],
 )
 def test_a_url_is_shown_without_its_password(url, shown):
