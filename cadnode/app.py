@@ -1,8 +1,7 @@
 """The composition root: the only module that knows every concrete class.
 
 Parts are imported where they are built, not at the top: `cadnode jobs list` shall answer at once,
-and the receiver shall never load what only the worker needs. To add a result object, put its
-builder into `App.builders` and its name into `config.ResultKind`.
+and the receiver shall never load what only the worker needs.
 """
 
 from __future__ import annotations
@@ -13,29 +12,23 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 
+from cadnode import result_parts
 from cadnode.config import Settings
 from cadnode.config.origin import Origins
 from cadnode.config.tables import DestinationTable, SourceTable
 from cadnode.core.audit import AuditTrail, NodeRefused, NoTrail, Party
-from cadnode.core.errors import ConfigError, InstanceConflict
-from cadnode.core.identifiers import NO_IDENTIFIERS
-from cadnode.core.jobs import Acceptance, NewImage
+from cadnode.core.errors import ConfigError
 from cadnode.core.metrics import OTHER, Metrics, NoMetrics
 from cadnode.core.uids import derive_uid
-from cadnode.storage.database import Database, upgrade
-from cadnode.storage.exam_store import SqlExamStore
-from cadnode.storage.identifiers import forget_identifiers
-from cadnode.storage.line_records import LineRecords
-from cadnode.storage.reading import ExamRecords
-from cadnode.storage.search import SearchRecords
+from cadnode.receiving import keep
 from cadnode.storage.spool import Spool
+from cadnode.store import Store, open_store
 
 if TYPE_CHECKING:
     from cadnode.audit.syslog import Transport
@@ -51,8 +44,6 @@ if TYPE_CHECKING:
     from cadnode.dicom.object_header import Equipment
     from cadnode.dimse.destination import Destination
     from cadnode.dimse.scp import StorageScp
-    from cadnode.dimse.storing import IncomingObject
-    from cadnode.dimse.watching import AssociationWatch
     from cadnode.inference.bundle import Bundle
     from cadnode.pipeline import Pipeline, Rules
 
@@ -60,39 +51,10 @@ log = structlog.get_logger(__name__)
 
 MANUFACTURER = "cadnode project"
 
-RESULT_CLASSES: Mapping[str, str] = {
-    "mammography-cad-sr": "1.2.840.10008.5.1.4.1.1.88.50",
-    "tid1500-sr": "1.2.840.10008.5.1.4.1.1.88.33",
-    "gsps": "1.2.840.10008.5.1.4.1.1.11.1",
-    "secondary-capture": "1.2.840.10008.5.1.4.1.1.7",
-    "segmentation": "1.2.840.10008.5.1.4.1.1.66.4",
-}
-"""SOP class of each kind of result object (PS3.4 B.5)."""
-
-REPORTS = ("mammography-cad-sr", "tid1500-sr")
-"""The kinds that are made of every exam, wherever they go."""
-
 
 def utc_now() -> datetime:
     """The clock of the running node."""
     return datetime.now(UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class Store:
-    """The open job database; close it when done."""
-
-    exams: SqlExamStore
-    records: ExamRecords
-    """The administrator's read side."""
-    database: Database
-    lines: LineRecords
-    """Where results go, and what waits there."""
-    search: SearchRecords
-
-    def close(self) -> None:
-        """Close every connection."""
-        self.database.close()
 
 
 class App:
@@ -149,17 +111,9 @@ class App:
 
     def audit_transport(self) -> Transport:
         """The way to the audit repository, not used yet. Raises ConfigError as `open_audit`."""
-        from cadnode.audit.syslog import open_transport
+        from cadnode.audit_parts import audit_transport
 
-        audit = self.settings.audit
-        return open_transport(
-            audit.transport,
-            audit.host,
-            audit.port,
-            ca=audit.ca,
-            certificate=audit.certificate,
-            key=audit.key,
-        )
+        return audit_transport(self.settings)
 
     def open_audit(self, process: str) -> None:
         """From now on report to the audit repository that the settings name, if they name one.
@@ -167,24 +121,10 @@ class App:
         `process` says which of our processes reports. Raises ConfigError when a certificate that
         the settings name cannot be used.
         """
-        from cadnode.audit.messages import AuditSource
-        from cadnode.audit.trail import SyslogTrail
-        from cadnode.dicom.subject import subject_of
+        if self.settings.audit.host:
+            from cadnode.audit_parts import audit_trail
 
-        if not self.settings.audit.host:
-            return
-        self.audit = SyslogTrail(
-            self.audit_transport(),
-            AuditSource(
-                name=self.settings.node.station_name,
-                ae_title=self.party.ae_title,
-                host=self.party.host,
-                process=process,
-                process_id=os.getpid(),
-            ),
-            subject_of=subject_of,
-            clock=utc_now,
-        )
+            self.audit = audit_trail(self.settings, self.party, process=process, clock=utc_now)
 
     # ---- metrics ---------------------------------------------------------------------------
 
@@ -227,19 +167,10 @@ class App:
 
         Raises DatabaseUnavailable when it is not there or has another schema.
         """
-        url = url or self.settings.database_url
-        if create:
-            upgrade(url)
-        database = Database(url)
-        database.check()
-        if create and not self.settings.node.keep_identifiers:
-            forget_identifiers(database)
-        return Store(
-            SqlExamStore(database),
-            ExamRecords(database),
-            database,
-            LineRecords(database),
-            SearchRecords(database),
+        return open_store(
+            url or self.settings.database_url,
+            create=create,
+            keep_identifiers=self.settings.node.keep_identifiers,
         )
 
     def spool(self, *, make: bool = True) -> Spool:
@@ -287,25 +218,11 @@ class App:
 
     def builders(self, reader: MammogramReader | None = None) -> list[OutputBuilder]:
         """One builder for each kind of result object; `reader` gets the pixels of pictures."""
-        from cadnode.captures import drawing
-        from cadnode.dicom.cad_sr import MammographyCadSr
-        from cadnode.dicom.gsps import Gsps
-        from cadnode.dicom.secondary_capture import SecondaryCapture
-        from cadnode.dicom.segmentation import Segmentation
-        from cadnode.dicom.tid1500 import Tid1500Sr
-
-        return [
-            MammographyCadSr(self.equipment),
-            Tid1500Sr(self.equipment),
-            Gsps(self.equipment),
-            SecondaryCapture(self.equipment, drawing(reader or self.reader())),
-            Segmentation(self.equipment),
-        ]
+        return result_parts.builders(self.equipment, reader or self.reader())
 
     def wanted_kinds(self) -> frozenset[str]:
         """The kinds of object that are made: the reports always, others where they go somewhere."""
-        wanted = {kind for d in self.settings.destinations if d.enabled for kind in d.objects}
-        return frozenset(wanted | set(REPORTS))
+        return result_parts.wanted_kinds(self.settings)
 
     def pipeline(
         self,
@@ -417,7 +334,12 @@ class App:
         return StorageScp(
             scp_settings(self.settings, spool.incoming_dir),
             receive=lambda incoming: keep(
-                incoming, spool, store, watch, identify=self.settings.node.keep_identifiers
+                incoming,
+                spool,
+                store,
+                watch,
+                identify=self.settings.node.keep_identifiers,
+                clock=utc_now,
             ),
             room=spool.has_room,
             no_tls=lambda address, why: self.audit.record(
@@ -436,60 +358,6 @@ class App:
             ],
             meter=AssociationMeter(self.metrics, self.sender_label),
         )
-
-
-def keep(
-    incoming: IncomingObject,
-    spool: Spool,
-    store: ExamStore,
-    watch: AssociationWatch | None = None,
-    *,
-    identify: bool,
-) -> Acceptance:
-    """Keep one received object for good: file synced and renamed, then its row committed.
-
-    `identify`: with what a person looks for the exam by.
-    """
-    with spool.receiving(incoming.study_instance_uid):
-        kept = spool.keep_image(
-            incoming.path,
-            study_instance_uid=incoming.study_instance_uid,
-            sop_instance_uid=incoming.sop_instance_uid,
-        )
-        acceptance = store.accept(
-            NewImage(
-                sop_instance_uid=incoming.sop_instance_uid,
-                sop_class_uid=incoming.sop_class_uid,
-                study_instance_uid=incoming.study_instance_uid,
-                series_instance_uid=incoming.series_instance_uid,
-                transfer_syntax_uid=incoming.transfer_syntax_uid,
-                path=kept.path,
-                size=kept.size,
-                sha256=kept.sha256,
-                calling_ae=incoming.calling_ae,
-                identifiers=incoming.identifiers if identify else NO_IDENTIFIERS,
-            ),
-            now=utc_now(),
-        )
-        if acceptance is Acceptance.CONFLICT:
-            spool.remove(kept.path)
-    log.info(
-        "received",
-        sop_instance_uid=incoming.sop_instance_uid,
-        study_instance_uid=incoming.study_instance_uid,
-        calling_ae=incoming.calling_ae,
-        outcome=acceptance,
-    )
-    if acceptance is Acceptance.CHANGED:
-        log.warning(
-            "other bytes took the place of an image; a new revision reads them",
-            code=InstanceConflict.code,
-            sop_instance_uid=incoming.sop_instance_uid,
-            calling_ae=incoming.calling_ae,
-        )
-    if watch is not None:
-        watch.received(incoming, spool.path_of(kept.path), acceptance)
-    return acceptance
 
 
 def lease_owner() -> str:

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from cadnode.app import RESULT_CLASSES, App, utc_now
+from cadnode.app import App, utc_now
 from cadnode.config import Settings
 from cadnode.config.tables import DestinationTable, NotifyTable, SourceTable
 from cadnode.core.errors import CadnodeError, ConfigError
+from cadnode.result_parts import RESULT_CLASSES
 from cadnode.storage.disk import disk_of
 
 WARN_DAYS = 30

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
-from cadnode.app import App, Store
+from cadnode.app import App
 from cadnode.core.drift import (
     LEAST_REFERENCE,
     MOST_WEEKS,
@@ -29,6 +29,7 @@ from cadnode.core.model import model_label
 from cadnode.core.toml_text import to_toml
 from cadnode.inference.bundle import Bundle, bundle_folder, read_bundle
 from cadnode.storage.scores import ScoreRecords
+from cadnode.store import Store
 
 VERDICT_WEEKS = 2 * MOST_WEEKS
 """What a verdict may rest on: the newest weeks with enough exams, and those before them."""

@@ -14,7 +14,7 @@ from datetime import timedelta
 
 import structlog
 
-from cadnode.app import App, Store, keep, utc_now
+from cadnode.app import App, utc_now
 from cadnode.config.tables import SourceTable
 from cadnode.core.audit import Party, Queried
 from cadnode.dimse.contexts import RECEIVED_SOP_CLASSES
@@ -34,8 +34,10 @@ from cadnode.dimse.metering import AssociationMeter
 from cadnode.dimse.retrieve import Retriever
 from cadnode.dimse.sub_operations import Keeping, OwnReceiver, Progress, WantedSeries
 from cadnode.dimse.watching import AssociationWatch
+from cadnode.receiving import keep
 from cadnode.storage.fetching import FetchRecords
 from cadnode.storage.spool import Spool
+from cadnode.store import Store
 
 log = structlog.get_logger(__name__)
 
@@ -193,6 +195,7 @@ class Fetcher:
                     self._store.exams,
                     watch,
                     identify=self._app.settings.node.keep_identifiers,
+                    clock=utc_now,
                 )
             ),
             self._spool.has_room,

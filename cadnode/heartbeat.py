@@ -21,7 +21,7 @@ import structlog
 from numpy.typing import NDArray
 
 from cadnode import __version__
-from cadnode.app import App, Store, lease_owner, utc_now
+from cadnode.app import App, lease_owner, utc_now
 from cadnode.config import Settings
 from cadnode.config.origin import masked
 from cadnode.core.errors import CadnodeError
@@ -32,6 +32,7 @@ from cadnode.drifting import drift_verdict
 from cadnode.inference.bundle import MANIFEST, file_hash
 from cadnode.storage.beats import BeatRecords
 from cadnode.storage.database import Database
+from cadnode.store import Store
 
 log = structlog.get_logger(__name__)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cadnode import __version__
-from cadnode.app import REPORTS, App, Store, once, utc_now
+from cadnode.app import App, once, utc_now
 from cadnode.core.errors import CadnodeError, ImageFailed, ImageUnreachable
 from cadnode.core.exam import BuiltResult, ExamRules, ImageState
 from cadnode.core.findings_file import ImageEntry, ModelFacts, findings_file
@@ -27,6 +27,8 @@ from cadnode.core.ports import MammogramReader
 from cadnode.core.records import ImageRecord
 from cadnode.pictures import draw_marks, save_png
 from cadnode.pipeline import Pipeline
+from cadnode.result_parts import REPORTS
+from cadnode.store import Store
 
 LEASE = timedelta(days=1)
 

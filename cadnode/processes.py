@@ -15,7 +15,7 @@ from pathlib import Path
 import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from cadnode.app import App, Store, lease_owner, once, utc_now
+from cadnode.app import App, lease_owner, once, utc_now
 from cadnode.clock_watch import ClockLane, horizons
 from cadnode.core.audit import ApplicationStarted, ApplicationStopped, StudyDeleted
 from cadnode.core.errors import CadnodeError, NothingToPurge, SpoolFull
@@ -27,6 +27,7 @@ from cadnode.proof_parts import HAND_OVER, commitment_lane, proof_lanes
 from cadnode.pulling import PullLane
 from cadnode.storage.retention import purge, remove_unknown
 from cadnode.storage.spool import Spool
+from cadnode.store import Store
 from cadnode.supervisor import SETTINGS_STATUS, Supervisor, stop_with_supervisor
 from cadnode.worker import AnalysisLane, DeliveryLane, Lane, run_lane
 

@@ -8,13 +8,14 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from cadnode.app import App, Store
+from cadnode.app import App
 from cadnode.config.tables import PullTable
 from cadnode.core.errors import CadnodeError, LeaseLost, Refused
 from cadnode.dimse.find import FoundStudy, StudyQuery
 from cadnode.fetching import Fetcher
 from cadnode.storage.fetching import FetchRecords
 from cadnode.storage.spool import Spool
+from cadnode.store import Store
 
 log = structlog.get_logger(__name__)
 

@@ -10,7 +10,7 @@ from datetime import datetime, time, timedelta
 from pathlib import Path
 
 from cadnode import __version__
-from cadnode.app import App, Store, utc_now
+from cadnode.app import App, utc_now
 from cadnode.certificates import key_matches, read_pem
 from cadnode.config import Settings
 from cadnode.config.tables import PullTable
@@ -30,6 +30,7 @@ from cadnode.storage.day import DayRecords
 from cadnode.storage.disk import Disk, disk_of
 from cadnode.storage.fetching import FetchRecords
 from cadnode.storage.line_records import DestinationRecord
+from cadnode.store import Store
 
 HOUR = timedelta(hours=1)
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from fastapi.testclient import TestClient
 
-from cadnode.app import App, Store
+from cadnode.app import App
 from cadnode.config import load_with_origins
 from cadnode.console import open_console
 from cadnode.storage.spool import Spool
+from cadnode.store import Store
 from cadnode.web.access import csrf
 from cadnode.web.server import create_app
 

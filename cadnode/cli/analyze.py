@@ -9,9 +9,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from cadnode.app import REPORTS, RESULT_CLASSES
 from cadnode.cli.output import ConfigOption, JsonOption, app_for, print_json, problem
 from cadnode.core.exam import ImageState
+from cadnode.result_parts import REPORTS, RESULT_CLASSES
 
 
 def add_to(cli: typer.Typer) -> None:

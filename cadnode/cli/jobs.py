@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from cadnode.app import Store, utc_now
+from cadnode.app import utc_now
 from cadnode.cli.output import (
     ConfigOption,
     JsonOption,
@@ -28,6 +28,7 @@ from cadnode.core.errors import IllegalMove, NotFound
 from cadnode.core.jobs import ANALYSIS_LANE, ExamStatus
 from cadnode.core.records import ExamDetail, ExamSummary
 from cadnode.core.search import ExamSearch
+from cadnode.store import Store
 
 jobs = typer.Typer(help="Exams in the job database.", no_args_is_help=True)
 STUDY_WIDTH, WAITS_WIDTH = 20, 54

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from cadnode.app import RESULT_CLASSES
 from cadnode.cli.output import ConfigOption, app_for, problem
 from cadnode.core.errors import ImageFailed
 from cadnode.core.ports import MammogramReader, OutgoingObject
 from cadnode.core.retry import SendCause, is_success
+from cadnode.result_parts import RESULT_CLASSES
 
 
 def add_to(cli: typer.Typer) -> None:

@@ -21,7 +21,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.sr.coding import Code
 from pydicom.uid import ExplicitVRLittleEndian
 
-from cadnode.app import MANUFACTURER, RESULT_CLASSES
+from cadnode.app import MANUFACTURER
 from cadnode.captures import MOST_ROWS
 from cadnode.conformance.sample_pixels import GRIDS, add_pixels, shade
 from cadnode.core.eligibility import MAMMOGRAPHY_CLASSES
@@ -33,6 +33,7 @@ from cadnode.core.reasons import Reason
 from cadnode.core.uids import derive_uid
 from cadnode.dicom import sr_codes as c
 from cadnode.dicom.iod_modules import attributes_of, modules_of
+from cadnode.result_parts import RESULT_CLASSES
 
 FOR_PRESENTATION, FOR_PROCESSING = sorted(MAMMOGRAPHY_CLASSES)
 

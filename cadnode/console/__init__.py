@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cadnode import __version__
-from cadnode.app import App, Store, utc_now
+from cadnode.app import App, utc_now
 from cadnode.console.access import open_access
 from cadnode.console.exams import NodeExams
 from cadnode.console.health import NodeHealth
@@ -11,6 +11,7 @@ from cadnode.console.model import NodeModel
 from cadnode.console.peers import NodePeers
 from cadnode.console.today import NodeToday
 from cadnode.console.viewer import NodeViewer
+from cadnode.store import Store
 from cadnode.web.console import Console
 
 

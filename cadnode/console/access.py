@@ -11,7 +11,7 @@ from ipaddress import ip_network
 
 import structlog
 
-from cadnode.app import App, Store, utc_now
+from cadnode.app import App, utc_now
 from cadnode.config.tables import WebTable
 from cadnode.core.accounts import (
     Account,
@@ -37,6 +37,7 @@ from cadnode.core.errors import (
 from cadnode.oidc import Claims, IdentityProvider, OidcRules
 from cadnode.storage.account_store import AccountStore
 from cadnode.storage.passwords import Passwords
+from cadnode.store import Store
 from cadnode.web.access.guard import GuardRules
 from cadnode.web.access.ports import Departure, Visitor
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from cadnode.app import App, Store, utc_now
+from cadnode.app import App, utc_now
 from cadnode.core.jobs import ExamStatus, Priority
 from cadnode.core.search import Count, Cursor, ExamSearch, FoundExam, Guess, SearchPage
+from cadnode.store import Store
 
 MOST_OTHERS = 20
 """Exams of other studies that are named under one accession number."""

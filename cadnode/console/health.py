@@ -11,7 +11,7 @@ from socket import gethostname
 from time import monotonic
 
 from cadnode import __version__
-from cadnode.app import App, Store, utc_now
+from cadnode.app import App, utc_now
 from cadnode.core import metrics as m
 from cadnode.core.breaker import LineState, LineStatus
 from cadnode.core.errors import CadnodeError
@@ -24,6 +24,7 @@ from cadnode.storage.beats import BeatRecords
 from cadnode.storage.disk import Disk, disk_of
 from cadnode.storage.line_records import DestinationRecord
 from cadnode.storage.queues import QueueRecords, Queues
+from cadnode.store import Store
 from cadnode.web.access.caller import Network
 from cadnode.web.health.ports import MetricsPage
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import structlog
 
-from cadnode.app import App, Store, utc_now
+from cadnode.app import App, utc_now
 from cadnode.core.bundle_facts import (
     BundleFacts,
     FileNow,
@@ -31,6 +31,7 @@ from cadnode.inference.bundle import MANIFEST, Bundle, files_now, list_bundles, 
 from cadnode.inference.golden import Recomputed, recompute
 from cadnode.storage.beats import BeatRecords
 from cadnode.storage.golden import GoldenRecords
+from cadnode.store import Store
 
 log = structlog.get_logger(__name__)
 

@@ -10,7 +10,7 @@ from time import monotonic
 
 import structlog
 
-from cadnode.app import RESULT_CLASSES, App, Store, utc_now
+from cadnode.app import App, utc_now
 from cadnode.config.tables import DestinationTable, PeerTable, SourceTable
 from cadnode.core.errors import ConfigError, NotFound
 from cadnode.core.node_status import CertificateStatus
@@ -24,8 +24,10 @@ from cadnode.dimse.sub_operations import STUDY_ROOT_GET, STUDY_ROOT_MOVE
 from cadnode.dimse.tls import ClientTls
 from cadnode.dimse.tls_check import agreed_with
 from cadnode.network import destination_of, tls_files
+from cadnode.result_parts import RESULT_CLASSES
 from cadnode.status import certificates_of
 from cadnode.storage.day import DayRecords
+from cadnode.store import Store
 
 log = structlog.get_logger(__name__)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from time import monotonic
 
-from cadnode.app import App, Store
+from cadnode.app import App
 from cadnode.core.node_status import NodeStatus
 from cadnode.status import StatusReader
+from cadnode.store import Store
 
 FRESH_SECONDS = 2.0
 """Many browsers that refresh together cost one look at the database in this time."""

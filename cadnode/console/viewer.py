@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cadnode import __version__
-from cadnode.app import App, Store, utc_now
+from cadnode.app import App, utc_now
 from cadnode.core.audit import Instance, InstancesAccessed
 from cadnode.core.content_tree import ContentItem
 from cadnode.core.errors import ImageFailed, ModelUnfit, NotFound
@@ -34,6 +34,7 @@ from cadnode.pictures import draw_marks
 from cadnode.pictures.kept import PyramidCache
 from cadnode.pictures.pyramid import OVERLAP, TILE_SIZE, Pyramid, deepest_level
 from cadnode.storage.viewing import StudyRecords
+from cadnode.store import Store
 from cadnode.web.viewer.ports import (
     Download,
     OperatingPoints,

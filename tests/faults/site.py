@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
-from cadnode.app import App, Store
+from cadnode.app import App
 from cadnode.config import load_settings
+from cadnode.store import Store
 from tests.faults import processes
 from tests.faults.archive import Archive
 from tests.faults.clock import Clock

@@ -13,10 +13,11 @@ from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 from typer.testing import CliRunner, Result
 
-from cadnode.app import App, Store
+from cadnode.app import App
 from cadnode.cli import cli
 from cadnode.config import load_settings
 from cadnode.dimse.scu import Destination
+from cadnode.store import Store
 from tests.integration.fake_archive import FakeArchive, running_archive
 from tests.objects import mammogram
 from tests.peers import free_port

@@ -20,7 +20,7 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from fastapi.testclient import TestClient
 
-from cadnode.app import App, Store
+from cadnode.app import App
 from cadnode.config import load_settings
 from cadnode.console import open_console
 from cadnode.console.access import UNKNOWN, ConsoleAccess, provider_of
@@ -29,6 +29,7 @@ from cadnode.core.audit import AuditEvent, NoTrail, UserLogin, UserLogout
 from cadnode.storage.account_store import AccountStore
 from cadnode.storage.database import upgrade
 from cadnode.storage.passwords import Passwords
+from cadnode.store import Store
 from cadnode.web import accounts as accounts_feature
 from cadnode.web.access import csrf
 from cadnode.web.access.guard import GuardRules

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url, select
 
-from cadnode.app import App, Store
+from cadnode.app import App
 from cadnode.config import load_settings
 from cadnode.dimse.scp import StorageScp
 from cadnode.storage.database import upgrade
@@ -20,6 +20,7 @@ from cadnode.storage.retention import remove_unknown
 from cadnode.storage.schema import downgrade
 from cadnode.storage.spool import Spool
 from cadnode.storage.tables import images, replaced_images
+from cadnode.store import Store
 from tests.contract.exams import T0, new_image, report
 from tests.integration.modality import Modality, image
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from cadnode.app import App, Store
+from cadnode.app import App
 from cadnode.checks import run_checks, waiting_nowhere
 from cadnode.cli import cli
 from cadnode.config import load_settings
@@ -25,6 +25,7 @@ from cadnode.core.retry import Decision, SendCause, SendOutcome, Verdict
 from cadnode.core.uids import derive_uid
 from cadnode.dimse.archive import Archive
 from cadnode.storage.beats import BeatRecords
+from cadnode.store import Store
 from tests.contract.exams import DONE, new_image, report, sent
 from tests.objects import mammogram, write
 from tests.peers import free_port, storescp

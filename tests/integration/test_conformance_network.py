@@ -26,7 +26,7 @@ from pynetdicom.pdu_primitives import (
 )
 from pynetdicom.presentation import AllStoragePresentationContexts
 
-from cadnode.app import RESULT_CLASSES, App
+from cadnode.app import App
 from cadnode.checks import _destination as check_destination
 from cadnode.checks import _source as check_source
 from cadnode.config import Settings, load_settings
@@ -49,6 +49,7 @@ from cadnode.dimse.sub_operations import (
     OwnReceiver,
     WantedSeries,
 )
+from cadnode.result_parts import RESULT_CLASSES
 from tests.integration.statement import Offered, Statement, plain, written
 from tests.unit.sr_reports import TWO_CLUSTERS, report_of
 

@@ -18,7 +18,7 @@ from pydicom.datadict import dictionary_description
 from pydicom.sr.codedict import codes as dictionary
 from pydicom.sr.coding import Code
 
-from cadnode.app import RESULT_CLASSES, App
+from cadnode.app import App
 from cadnode.config import Settings
 from cadnode.conformance import codes, notes
 from cadnode.conformance.names import name_of
@@ -29,6 +29,7 @@ from cadnode.core.reasons import Reason
 from cadnode.core.uids import derive_uid
 from cadnode.dicom import sr_codes
 from cadnode.dicom.reader import DicomReader
+from cadnode.result_parts import RESULT_CLASSES
 from tests import objects as images
 from tests.integration.statement import Row, Statement, plain, written
 from tests.unit.sr_reports import TWO_CLUSTERS, failed, finding, report_of

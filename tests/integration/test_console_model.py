@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from cadnode.app import App, Store
+from cadnode.app import App
 from cadnode.config import load_settings
 from cadnode.console import open_console
 from cadnode.console.model import DRIFT_FRESH, NodeModel
@@ -28,6 +28,7 @@ from cadnode.core.golden import GoldenCheck
 from cadnode.core.processes import ProcessFacts, ProcessRecord
 from cadnode.inference.golden import Recomputed, recompute
 from cadnode.storage.beats import BeatRecords
+from cadnode.store import Store
 from cadnode.web.access import csrf
 from cadnode.web.server import create_app
 from tests.scored import add_exams, day, small_bundle, weeks_of_exams

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cadnode.app import App, Store
+from cadnode.app import App
 from cadnode.cli import cli
 from cadnode.config import load_settings
 from cadnode.core.drift import DriftState
@@ -28,6 +28,7 @@ from cadnode.drifting import (
     reference_of,
 )
 from cadnode.storage.scores import ScoreRecords
+from cadnode.store import Store
 from tests.contract.exams import FINDING, PATCH_MAP, T0, claim, new_image
 from tests.scored import MODEL, ScoredExam, add_exams, day, small_bundle, weeks_of_exams
 

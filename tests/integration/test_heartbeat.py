@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cadnode.app import App, Store
+from cadnode.app import App
 from cadnode.config import load_settings
 from cadnode.core.errors import ModelUnfit
 from cadnode.core.processes import ProcessFacts, ProcessRecord, seen
 from cadnode.heartbeat import CountedClassifier, Heart, Meter, Vitals, settings_hash
 from cadnode.storage.beats import BeatRecords
+from cadnode.store import Store
 from tests.contract.fake_classifier import FakeClassifier
 
 T0 = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)

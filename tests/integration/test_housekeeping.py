@@ -13,10 +13,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from cadnode import processes
-from cadnode.app import App, Store
+from cadnode.app import App
 from cadnode.config import load_settings
 from cadnode.core.jobs import ExamStatus
 from cadnode.storage.spool import Spool
+from cadnode.store import Store
 from tests.contract.exams import deliver, new_image, statuses
 
 GB = 1 << 30

@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from cadnode.app import App, Store
+from cadnode.app import App
 from cadnode.config import load_settings
 from cadnode.core.identifiers import NO_IDENTIFIERS, ExamIdentifiers
 from cadnode.core.search import ExamSearch
 from cadnode.dimse.identifier_text import day_of, text_of
 from cadnode.storage.identifiers import note_identifiers
+from cadnode.store import Store
 from tests.contract.exams import T0
 from tests.integration.modality import FOR_PRESENTATION, Modality, element
 from tests.integration.receiver import receiver

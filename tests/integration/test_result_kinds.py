@@ -10,12 +10,13 @@ import pytest
 from pydicom import dcmread
 from typer.testing import CliRunner
 
-from cadnode.app import REPORTS, RESULT_CLASSES, App
+from cadnode.app import App
 from cadnode.cli import cli
 from cadnode.config import Settings
 from cadnode.config.tables import DestinationTable, ResultKind
 from cadnode.core.ports import Classifier
 from cadnode.offline import analyze_files
+from cadnode.result_parts import REPORTS, RESULT_CLASSES
 from tests.contract.fake_classifier import FakeClassifier
 from tests.objects import add_cluster, breast_phantom, four_views, write
 from tests.unit.sr_reports import TWO_CLUSTERS, report_of

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from cadnode.app import App, keep, utc_now
+from cadnode.app import App, utc_now
 from cadnode.config import load_settings
 from cadnode.core.errors import SpoolFull
 from cadnode.core.jobs import Acceptance, ExamStatus, NewImage
 from cadnode.core.retention import RetentionRules
 from cadnode.dimse.storing import IncomingObject
+from cadnode.receiving import keep
 from cadnode.storage.database import Database, upgrade
 from cadnode.storage.exam_store import SqlExamStore
 from cadnode.storage.fsck import Fsck
@@ -79,6 +80,7 @@ class Node:
             self.spool,
             self.store,
             identify=True,
+            clock=lambda: T0,
         )
 
     def image_files(self) -> list[Path]:
@@ -86,8 +88,7 @@ class Node:
 
 
 @pytest.fixture
-def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
-    monkeypatch.setattr("cadnode.app.utc_now", lambda: T0)
+def node(tmp_path: Path) -> Iterator[Node]:
     folder = tmp_path / "data"
     upgrade(f"sqlite:///{tmp_path / 'jobs.db'}")
     database = Database(f"sqlite:///{tmp_path / 'jobs.db'}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pynetdicom import AE
 
-from cadnode.app import RESULT_CLASSES, App
+from cadnode.app import App
 from cadnode.checks import Check, run_checks
 from cadnode.config import load_settings
 from cadnode.core.audit import AuditEvent, NodeRefused, NoTrail
@@ -16,6 +16,7 @@ from cadnode.dimse.commitment_messages import STORAGE_COMMITMENT
 from cadnode.dimse.contexts import VERIFICATION
 from cadnode.dimse.tls import ListenTls, TlsFiles, server_context
 from cadnode.network import scp_settings
+from cadnode.result_parts import RESULT_CLASSES
 from tests.certificates import SiteCa
 from tests.integration.modality import Modality
 from tests.integration.receiver import receiver

@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 from pydicom.dataset import Dataset
 
-from cadnode.app import App, Store
+from cadnode.app import App
 from cadnode.config import load_settings
+from cadnode.store import Store
 from tests.objects import write
 from tests.peers import free_port, require
 

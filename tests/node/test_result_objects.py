@@ -10,8 +10,8 @@ from PIL import Image
 from pydicom import dcmread
 from pydicom.uid import GrayscaleSoftcopyPresentationStateStorage, SecondaryCaptureImageStorage
 
-from cadnode.app import RESULT_CLASSES
 from cadnode.core.uids import derive_uid
+from cadnode.result_parts import RESULT_CLASSES
 from tests.integration.dicomscope import State, draw
 from tests.node.running import Target, running_node, write_all
 from tests.node.test_end_to_end import exam_with_one_cluster
