@@ -15,9 +15,15 @@ _COLUMNS = ("patient_id", "accession_number", "study_date")
 
 
 def note_identifiers(
-    connection: Connection, exam_id: int, created_at: datetime, found: ExamIdentifiers
+    connection: Connection,
+    exam_id: int,
+    created_at: datetime,
+    found: ExamIdentifiers,
+    *,
+    instead: bool = False,
 ) -> None:
-    """Add what an image says to what is known of its exam; what is known stays."""
+    """Add what an image says to what is known of its exam; what is known stays, unless the image
+    says it `instead`."""
     values = {
         name: getattr(found, name) for name in _COLUMNS if getattr(found, name) not in (None, "")
     }
@@ -30,7 +36,7 @@ def note_identifiers(
         row = {"job_id": exam_id, "exam_created_at": created_at, **values}
         connection.execute(insert(exam_identifiers).values(row))
         return
-    new = {name: value for name, value in values.items() if getattr(known, name) is None}
+    new = {name: value for name, value in values.items() if instead or getattr(known, name) is None}
     if new:
         connection.execute(
             update(exam_identifiers).where(exam_identifiers.c.job_id == exam_id).values(new)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from cadnode.core.errors import DatabaseUnavailable, InstanceConflict
@@ -120,8 +120,15 @@ def _take_over(
     replace_patch_map(connection, kept.id, None)
     values = _values(exam, image, now) | {"returned": returned}
     connection.execute(update(images).where(images.c.id == kept.id).values(values))
-    note_identifiers(connection, exam.id, exam.created_at, image.identifiers)
+    # What the exam is found by comes from its first image.
+    instead = kept.job_id == exam.id and kept.id == _first_image(connection, exam.id)
+    note_identifiers(connection, exam.id, exam.created_at, image.identifiers, instead=instead)
     return exam
+
+
+def _first_image(connection: Connection, exam_id: int) -> int:
+    statement = select(func.min(images.c.id)).where(images.c.job_id == exam_id)
+    return int(connection.execute(statement).scalar_one())
 
 
 def _end_unreported(connection: Connection, exam: AnyRow, now: datetime) -> None:

@@ -72,6 +72,8 @@ class FakeReceiving(FakeRows):
 
     def _add(self, number: int, image: NewImage, now: datetime, *, returned: bool) -> FakeJob:
         job = self._open_job(image, now)
+        own = [known for known, kept in self.images.items() if kept.job is job]
+        instead = own[:1] == [number]
         job.last_image_at = job.due_at = now
         value = ExamImage(
             id=number,
@@ -89,6 +91,8 @@ class FakeReceiving(FakeRows):
         )
         self.images[number] = FakeImage(job, value)
         known, new = job.identifiers, image.identifiers
+        if instead:
+            known, new = new, known
         job.identifiers = ExamIdentifiers(
             known.patient_id or new.patient_id,
             known.accession_number or new.accession_number,

@@ -76,6 +76,18 @@ class TestIdentifiers:
             (2, T0 + SECOND, "P-7"),
         ]
 
+    def test_an_exam_still_received_is_found_by_what_its_first_image_says_now(
+        self, store: ExamStore
+    ):
+        for number in (1, 2):
+            store.accept(new_image(number, identifiers=KNOWN), now=T0)
+        other = ExamIdentifiers("P-8", "A-8")
+        store.accept(new_image(2, content="b", identifiers=other), now=T0)
+        assert snapshot(store)["identifiers"] == [(1, T0, "P-1", "A-1", date(2026, 3, 1))]
+        put_right = ExamIdentifiers("P-7", "A-7")
+        store.accept(new_image(1, content="b", identifiers=put_right), now=T0)
+        assert snapshot(store)["identifiers"] == [(1, T0, "P-7", "A-7", date(2026, 3, 1))]
+
     def test_what_is_read_again_keeps_what_it_is_found_by(self, store: ExamStore):
         store.accept(new_image(1, identifiers=KNOWN), now=T0)
         report(store, "A")
