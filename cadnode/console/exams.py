@@ -53,10 +53,10 @@ class NodeExams:
         """See Exams.others_of_accession; at most `MOST_OTHERS`."""
         return self._store.search.others_of_accession(exam_id, limit=MOST_OTHERS)
 
-    def failed_with(self, code: str) -> Sequence[int]:
+    def failed_with(self, code: str) -> Iterator[int]:
         """See Exams.failed_with."""
         search = ExamSearch(statuses=frozenset({ExamStatus.FAILED}), error_code=code)
-        return [found.exam.id for found in self._store.search.stream(search)]
+        return (found.exam.id for found in self._store.search.stream(search))
 
     def retry(self, exam_id: int, *, by: str) -> ExamStatus:
         """See Exams.retry."""

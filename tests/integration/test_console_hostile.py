@@ -21,7 +21,9 @@ from cadnode.core.jobs import ExamStatus
 from cadnode.core.records import ExamSummary
 from cadnode.core.search import FoundExam
 from cadnode.storage.database import Database
+from cadnode.storage.search import SearchRecords
 from cadnode.web.access.guard import Guard, GuardRules
+from cadnode.web.exams.pages import MOST_AT_ONCE
 from cadnode.web.exams.table import csv_lines
 from cadnode.web.serving import WebServer, WebSettings
 from tests.console import ConsoleUnderTest, console_under_test
@@ -33,6 +35,14 @@ from tests.integration.test_access import START, signed_in, site_with
 def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsoleUnderTest]:
     with console_under_test(tmp_path_factory.mktemp("node")) as console:
         yield console
+
+
+def found(number: int, **known: Any) -> FoundExam:
+    counts = (0,) * 10
+    exam = ExamSummary(
+        number, "1.2.3", 1, ExamStatus.FAILED, START, START, *counts, "E602", None, "a person"
+    )
+    return FoundExam(exam, "MODALITY", 0, ExamIdentifiers(**known))
 
 
 def test_a_length_that_is_not_the_length_lets_nobody_send_without_end():
@@ -106,13 +116,25 @@ def test_a_time_that_is_none_in_utc_is_refused_without_a_fault(
     assert console.browser.post("/api/v1/exams/search", json=asked).status_code == 422
 
 
-@pytest.mark.parametrize("number", ["9" * 25, "-1", "0", "one"])
+@pytest.mark.parametrize("number", ["9" * 25, str(2**31), "-1", "0", "one"])
 def test_a_number_that_no_exam_can_have_is_refused_without_a_fault(
     console: ConsoleUnderTest, number: str
 ):
     form = {"action": "retry", "exam_id": ["7", number]}
     assert console.browser.post("/exams/do", data=form).status_code == 422
     assert console.browser.post("/exams/confirm", data=form).status_code == 422
+
+
+def test_a_character_that_postgresql_has_not_reaches_no_database(console: ConsoleUnderTest):
+    page = console.browser.post("/exams", data={"sender": "M\0G"})
+    assert "<option selected>MG</option>" in page.text
+    for path, body in (
+        ("search", {"patient_id": "P\0"}),
+        ("retry", {"code": "E\0"}),
+        ("7/cancel", {"why": "not\0 needed"}),
+        ("7/resend", {"destination": "A\0"}),
+    ):
+        assert console.browser.post(f"/api/v1/exams/{path}", json=body).status_code == 422, path
 
 
 def test_a_database_that_takes_nothing_more_can_still_be_looked_at(
@@ -172,9 +194,17 @@ def test_strangers_cannot_take_every_thread_while_the_identity_provider_is_slow(
     ],
 )
 def test_what_a_modality_sent_is_no_formula_however_a_spreadsheet_splits_it(sent: str, told: str):
-    counts = (0,) * 10
-    exam = ExamSummary(
-        7, "1.2.3", 1, ExamStatus.ANALYZED, START, START, *counts, None, None, "its turn"
-    )
-    _, line = csv_lines([FoundExam(exam, "MODALITY", 0, ExamIdentifiers(patient_id=sent))])
+    _, line = csv_lines([found(7, patient_id=sent)])
     assert next(csv.reader(io.StringIO(line, newline="")))[5] == told
+
+
+def test_of_a_million_that_failed_a_dialog_reads_no_more_than_it_is_about(
+    console: ConsoleUnderTest, monkeypatch: pytest.MonkeyPatch
+):
+    def failed(*_: Any) -> Iterator[FoundExam]:
+        yield from (found(number) for number in range(1, MOST_AT_ONCE + 1))
+        pytest.fail("it reads on")
+
+    monkeypatch.setattr(SearchRecords, "stream", failed)
+    page = console.browser.post("/exams/confirm", data={"code": "E602"})
+    assert f"Try again: {MOST_AT_ONCE} exams" in page.text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -123,7 +123,7 @@ def perform(
 def perform_all(
     exams: Exams,
     action: Action,
-    exam_ids: Sequence[int],
+    exam_ids: Iterable[int],
     *,
     by: str,
     why: str = "",

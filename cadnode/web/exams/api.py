@@ -24,8 +24,10 @@ _ERRORS: dict[int | str, dict[str, str]] = {
     409: {"description": "Not from the status it is in"},
 }
 
-Text = Annotated[str, Field(min_length=1, max_length=64)]
-ExamNumber = Annotated[int, Field(ge=1, le=2**53)]
+# PostgreSQL has no NUL.
+_NO_NUL = r"^[^\x00]*$"
+Text = Annotated[str, Field(min_length=1, max_length=64, pattern=_NO_NUL)]
+ExamNumber = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
 def _in_utc(moment: datetime) -> datetime:
@@ -103,7 +105,7 @@ class SearchAnswer(BaseModel):
 class Reason(BaseModel):
     """Why an exam is given up; without the name of a patient."""
 
-    why: Annotated[str, Field(min_length=3, max_length=300)]
+    why: Annotated[str, Field(min_length=3, max_length=300, pattern=_NO_NUL)]
 
 
 class Target(BaseModel):

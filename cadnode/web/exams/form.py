@@ -93,14 +93,15 @@ class Problem:
     text: str
 
 
+def text_of(sent: Fields, name: str, longest: int = LONGEST) -> str:
+    """One field as it was typed, without what no database need take (PostgreSQL has no NUL)."""
+    value = sent.get(name, "")
+    return value.replace("\0", "").strip()[:longest] if isinstance(value, str) else ""
+
+
 def asked_of(sent: Fields) -> Asked:
     """The form out of what was sent; fields nobody knows are left out."""
-
-    def text(name: str) -> str:
-        value = sent.get(name, "")
-        return value.strip()[:LONGEST] if isinstance(value, str) else ""
-
-    single = {one.name: text(one.name) for one in fields(Asked) if one.name != "status"}
+    single = {one.name: text_of(sent, one.name) for one in fields(Asked) if one.name != "status"}
     if single["order"] == Order.NEWEST:
         # What everybody sees who asks for no order.
         single["order"] = ""

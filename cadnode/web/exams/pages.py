@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Request, Response
@@ -16,7 +17,7 @@ from cadnode.core.search import Count, Cursor, ExamSearch, Guess, Order, SearchP
 from cadnode.web.access import Role, User, operator, viewer
 from cadnode.web.console import Console
 from cadnode.web.exams.actions import WORDS, Action, perform_all, possible
-from cadnode.web.exams.form import Asked, asked_of, search_of, understood_as
+from cadnode.web.exams.form import Asked, asked_of, search_of, text_of, understood_as
 from cadnode.web.exams.table import csv_lines
 from cadnode.web.pages import render
 
@@ -24,7 +25,7 @@ PER_PAGE = 50
 MOST_AT_ONCE = 500
 """Exams that one confirmation is about."""
 
-SHORTEST_REASON = 3
+SHORTEST_REASON, LONGEST_REASON = 3, 300
 
 TONES: Mapping[ExamStatus, str] = {
     ExamStatus.FAILED: "bad",
@@ -39,7 +40,7 @@ async def sent_form(request: Request) -> FormData:
     return await request.form()
 
 
-Number = Annotated[int, Path(ge=1, le=2**53)]
+Number = Annotated[int, Path(ge=1, le=2**31 - 1)]
 NUMBER: TypeAdapter[int] = TypeAdapter(Number)
 Sent = Annotated[FormData, Depends(sent_form)]
 
@@ -98,7 +99,7 @@ def pages(console: Console) -> APIRouter:
     @router.post("/exams/do")
     def act(request: Request, sent: Sent, user: Annotated[User, Depends(operator)]) -> HTMLResponse:
         action, exam_ids = _action(console, sent)
-        why, to = (str(sent.get(name, "")).strip()[:300] for name in ("why", "to"))
+        why, to = text_of(sent, "why", LONGEST_REASON), text_of(sent, "to")
         if action is Action.CANCEL and len(why) < SHORTEST_REASON:
             problem = "Say why: the reason is kept with the exam."
             return _dialog(request, console, action, exam_ids, problem=problem)
@@ -178,9 +179,9 @@ def _dialog(
 
 
 def _action(console: Console, sent: FormData) -> tuple[Action, Sequence[int]]:
-    code = sent.get("code")
-    if isinstance(code, str) and code:
-        return Action.RETRY, console.exams.failed_with(code)[:MOST_AT_ONCE]
+    code = text_of(sent, "code")
+    if code:
+        return Action.RETRY, list(islice(console.exams.failed_with(code), MOST_AT_ONCE))
     try:
         action = Action(str(sent.get("action", "")))
         exam_ids = [NUMBER.validate_python(number) for number in sent.getlist("exam_id")]

@@ -48,8 +48,8 @@ class Exams(Protocol):
         """Exams of other studies under the accession number of this one, the newest first."""
         ...
 
-    def failed_with(self, code: str) -> Sequence[int]:
-        """The numbers of the exams that failed with this code."""
+    def failed_with(self, code: str) -> Iterator[int]:
+        """The numbers of the exams that failed with this code, however many, as they are read."""
         ...
 
     def retry(self, exam_id: int, *, by: str) -> ExamStatus:
