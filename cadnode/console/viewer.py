@@ -20,7 +20,7 @@ from cadnode import __version__
 from cadnode.app import App, utc_now
 from cadnode.core.audit import Instance, InstancesAccessed
 from cadnode.core.content_tree import ContentItem
-from cadnode.core.errors import ImageFailed, ModelUnfit, NotFound
+from cadnode.core.errors import CadnodeError, ImageFailed, ModelUnfit, NotFound
 from cadnode.core.exam import ImageState
 from cadnode.core.findings_file import ImageEntry, ModelFacts, findings_file
 from cadnode.core.mammogram import ImageHeader, Laterality, PixelSpacing
@@ -116,13 +116,13 @@ class NodeViewer:
                     k: at for k, at in self._accesses.items() if now - at < ACCESS_AGAIN
                 }
             self._accesses[key] = now
-        detail = self._records.exam_detail(exam_id)
-        study = detail.exam.study_instance_uid
-        held = [(r.sop_class_uid, r.path) for r in detail.results] + [
-            (r.image.sop_class_uid, r.image.path) for r in self._study.images(exam_id)
-        ]
-        instances = tuple(Instance(uid, self._data_dir / path, study) for uid, path in held)
-        self._app.audit.record(InstancesAccessed(user, host, instances))
+        try:
+            self._app.audit.record(InstancesAccessed(user, host, self._instances(exam_id)))
+        except CadnodeError:
+            # The next one is the first.
+            with self._lock:
+                self._accesses.pop(key, None)
+            raise
 
     # ---- pixels ------------------------------------------------------------------------------
 
@@ -183,6 +183,14 @@ class NodeViewer:
         return file
 
     # ---- inside ------------------------------------------------------------------------------
+
+    def _instances(self, exam_id: int) -> tuple[Instance, ...]:
+        detail = self._records.exam_detail(exam_id)
+        study = detail.exam.study_instance_uid
+        held = [(r.sop_class_uid, r.path) for r in detail.results] + [
+            (r.image.sop_class_uid, r.image.path) for r in self._study.images(exam_id)
+        ]
+        return tuple(Instance(uid, self._data_dir / path, study) for uid, path in held)
 
     def _files_of(self, exam: ViewedExam) -> Iterator[Download]:
         exam_id = exam.detail.exam.id

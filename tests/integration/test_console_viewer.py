@@ -20,10 +20,12 @@ from pydicom.dataset import Dataset
 
 from cadnode.app import utc_now
 from cadnode.core.audit import AuditEvent, InstancesAccessed
+from cadnode.core.errors import DatabaseUnavailable
 from cadnode.core.exam import ExamRules
 from cadnode.core.jobs import Acceptance
 from cadnode.dicom.reader import DicomReader
 from cadnode.pictures.pyramid import TILE_SIZE
+from cadnode.storage.reading import ExamRecords
 from cadnode.web.viewer.ports import TileSource
 from tests.analyzed import analyze, receive
 from tests.console import ConsoleUnderTest, console_under_test
@@ -550,6 +552,23 @@ class TestAccess:
         now[0] += timedelta(minutes=10)
         fresh.browser.get("/exams/1")
         assert len(heard.events) == 2
+
+    def test_and_not_forgotten_because_the_database_was_away_at_first(self, fresh, monkeypatch):
+        receive(fresh, four_views(study_uid=STUDY))
+        fresh.app.audit = heard = Heard()
+        detail, away = ExamRecords.exam_detail, [True]
+
+        def now_and_then(records: ExamRecords, exam_id: int) -> Any:
+            if away.pop():
+                raise DatabaseUnavailable("it is away")
+            return detail(records, exam_id)
+
+        monkeypatch.setattr(ExamRecords, "exam_detail", now_and_then)
+        path = "/api/v1/exams/1/images/1/tiles"
+        assert fresh.browser.get(path).status_code == 503
+        away += [False] * 10
+        assert fresh.browser.get(path).status_code == 200
+        assert len(heard.events) == 1
 
     def test_nobody_sees_pixels_without_signing_in(self, node):
         image = images(node)["RCC"]
