@@ -22,7 +22,7 @@ from cadnode.core.accounts import Role
 from cadnode.web import accounts
 from cadnode.web.server import create_app
 from cadnode.web.serving import WebServer, WebSettings
-from tests.integration.test_access import WORD
+from tests.integration.access.site import WORD
 from tests.integration.test_oidc import settings
 from tests.peers import free_port, require, wait_for_port
 

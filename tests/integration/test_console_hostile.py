@@ -27,8 +27,8 @@ from cadnode.web.exams.pages import MOST_AT_ONCE
 from cadnode.web.exams.table import csv_lines
 from cadnode.web.serving import WebServer, WebSettings
 from tests.console import ConsoleUnderTest, console_under_test
+from tests.integration.access.site import START, signed_in, site_with
 from tests.integration.identity_provider import lying_provider
-from tests.integration.test_access import START, signed_in, site_with
 
 
 @pytest.fixture(scope="module")

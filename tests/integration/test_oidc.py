@@ -21,6 +21,7 @@ from cadnode.core.accounts import Origin, Role
 from cadnode.core.audit import UserLogin
 from cadnode.core.errors import ConfigError
 from cadnode.web.access.ports import Visitor
+from tests.integration.access.site import START, WORD, Site, site_with
 from tests.integration.identity_provider import (
     CLIENT,
     SECRET,
@@ -28,7 +29,6 @@ from tests.integration.identity_provider import (
     lying_provider,
     rsa_key,
 )
-from tests.integration.test_access import START, WORD, Site, site_with
 from tests.peers import free_port, require, wait_for_port
 
 ROLES = '{ "radiology" = "viewer", "cad-operators" = "operator", "cad-admins" = "admin" }'

@@ -23,7 +23,7 @@ from cadnode.web import accounts
 from cadnode.web.server import create_app
 from cadnode.web.serving import WebServer, WebSettings
 from tests.certificates import SiteCa
-from tests.integration.test_access import WORD, token_on
+from tests.integration.access.site import WORD, token_on
 
 NAME = "cad.hospital.example"
 
