@@ -85,11 +85,11 @@ def curves_from(table: Mapping[str, Any]) -> Curves:
         return Curves(
             title=str(table["title"]),
             made=date.fromisoformat(table["made"]),
-            history=tuple(EpochPoint(**epoch) for epoch in table["history"]),
+            history=tuple(_epoch(epoch) for epoch in table["history"]),
             roc=None if table["roc"] is None else _roc(table["roc"]),
             froc=None if table["froc"] is None else _froc(table["froc"]),
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"not the curves of a model: {error!r}") from error
 
 
@@ -107,27 +107,47 @@ def thinned(points: Sequence[Point], step: float) -> tuple[Point, ...]:
     return tuple(kept)
 
 
+def _epoch(table: Mapping[str, Any]) -> EpochPoint:
+    measured = {name: _number(value) for name, value in table.items() if name != "epoch"}
+    return EpochPoint(epoch=int(_known(table["epoch"])), **measured)
+
+
+def _measured(table: Mapping[str, Any]) -> Measured:
+    return Measured(**{name: _number(value) for name, value in table.items()})
+
+
 def _roc(table: Mapping[str, Any]) -> RocCurve:
-    return RocCurve(
-        **{
-            **table,
-            "auc": Measured(**table["auc"]),
-            "at": _point(table["at"]),
-            "points": _points(table["points"]),
-        }
-    )
+    points = _points(table["points"])
+    if not points:
+        raise ValueError("a ROC curve without points")
+    nested = {"auc": _measured(table["auc"]), "at": _point(table["at"]), "points": points}
+    return RocCurve(**_all_known(table, nested))
 
 
 def _froc(table: Mapping[str, Any]) -> FrocCurve:
-    return FrocCurve(
-        **{
-            **table,
-            "points": _points(table["points"]),
-            "figures": tuple(
-                (float(rate), Measured(**figure)) for rate, figure in table["figures"]
-            ),
-        }
-    )
+    figures = tuple((float(rate), _measured(figure)) for rate, figure in table["figures"])
+    nested = {"points": _points(table["points"]), "figures": figures}
+    return FrocCurve(**_all_known(table, nested))
+
+
+def _all_known(table: Mapping[str, Any], nested: Mapping[str, Any]) -> dict[str, Any]:
+    """The table with its numbers as they stand, and what is nested in it as it was read."""
+    return {name: _known(value) for name, value in table.items() if name not in nested} | {**nested}
+
+
+def _known(value: Any) -> float:
+    number = _number(value)
+    if number is None:
+        raise TypeError("a number is missing")
+    return number
+
+
+def _number(value: Any) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{value!r} is no number")
+    return value if isfinite(value) else None
 
 
 def _points(items: Sequence[Sequence[float]]) -> tuple[Point, ...]:

@@ -76,6 +76,45 @@ def test_numbers_that_are_none_are_kept_as_nothing() -> None:
     assert [line.name for line in loss.plot.lines] == ["training"]
 
 
+LOSS: dict[str, Any] = {"epoch": 1, "training_loss": 0.5, "validation_loss": 0.5}
+LOSS |= {"validation_accuracy": None, "validation_auc": None}
+ROC: dict[str, Any] = {
+    "patches": 9,
+    "patients": 3,
+    "threshold": 0.5,
+    "at": [0.1, 0.9],
+    "points": [[0, 0], [1, 1]],
+}
+ROC |= {"auc": {"value": 0.9, "low": None, "high": None}}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"history": [LOSS | {"training_loss": "0.5"}]},
+        {"history": [LOSS | {"training_loss": True}]},
+        {"history": [LOSS | {"training_loss": 10**400}]},
+        {"history": [LOSS | {"epoch": None}]},
+        {"roc": ROC | {"threshold": "high"}},
+        {"roc": ROC | {"threshold": None}},
+        {"roc": ROC | {"auc": {"value": "<b>", "low": None, "high": None}}},
+        {"roc": ROC | {"points": []}},
+    ],
+)
+def test_curves_that_nobody_can_draw_are_refused_when_they_are_read(wrong: dict[str, Any]) -> None:
+    table = {"title": "x", "made": "2026-01-01", "history": [LOSS], "roc": ROC, "froc": None}
+    assert pictures(curves_from(table))
+    with pytest.raises(ValueError):  # noqa: PT011  each says something else
+        curves_from(table | wrong)
+
+
+def test_a_loss_beyond_all_numbers_is_left_out() -> None:
+    table = {"title": "x", "made": "2026-01-01", "history": [LOSS], "roc": None, "froc": None}
+    diverged = LOSS | {"epoch": 2, "training_loss": float("inf")}
+    (loss,) = pictures(curves_from(table | {"history": [LOSS, diverged]}))
+    assert [len(row) for row in loss.rows] == [5, 5]
+
+
 def test_a_measurement_becomes_curves_that_a_bundle_keeps() -> None:
     images = [image(n, normal=n % 3 > 0, false=(0.9, 0.3) if n % 4 else ()) for n in range(30)]
     detection = evaluate_detection(images, threshold=0.8, rounds=20)
