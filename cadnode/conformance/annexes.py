@@ -8,13 +8,9 @@ from dataclasses import dataclass
 
 from cadnode.conformance import notes
 from cadnode.conformance.codes import GROUPS, TEMPLATES, grouped
+from cadnode.conformance.content import ContentRow
 from cadnode.conformance.names import name_of
-from cadnode.conformance.objects import (
-    AttributeRow,
-    Built,
-    ContentRow,
-    Objects,
-)
+from cadnode.conformance.objects import AttributeRow, Built, Objects
 from cadnode.conformance.tables import code, table
 from cadnode.conformance.walks import value_types as value_types_of
 from cadnode.dicom.iod_modules import module_of

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from cadnode.captures import MOST_ROWS
-from cadnode.conformance.objects import AttributeRow, ContentRow
+from cadnode.conformance.content import ContentRow
+from cadnode.conformance.objects import AttributeRow
 from cadnode.dicom.sr_marks import LISTED_CALCIFICATIONS
 
 _COMPLETE: Final = "when the exam was complete"
