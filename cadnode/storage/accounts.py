@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 
 from sqlalchemy import Connection, delete, insert, select, update
@@ -10,6 +11,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from cadnode.core.accounts import Account, AccountChange, Origin, Role, name_problem
 from cadnode.core.errors import AccountRefused, NotFound
 from cadnode.storage.database import StorePart
+from cadnode.storage.dialect import one_at_a_time
 from cadnode.storage.rows import AnyRow, log_event
 from cadnode.storage.tables import api_tokens, events, users, web_sessions
 
@@ -65,7 +67,7 @@ class Accounts(StorePart):
         problem = name_problem(name)
         if problem:
             raise AccountRefused(problem)
-        with self._database.write() as connection:
+        with self._change() as connection:
             if connection.execute(select(users.c.id).where(users.c.name == name)).first():
                 raise AccountRefused(f"there is a user {name} already")
             if role is not Role.ADMIN and not _admins(connection):
@@ -92,7 +94,7 @@ class Accounts(StorePart):
         if problem:
             raise AccountRefused(problem)
         by = f"oidc:{issuer}"
-        with self._database.write() as connection:
+        with self._change() as connection:
             row = connection.execute(
                 select(users).where(users.c.issuer == issuer, users.c.subject == subject)
             ).one_or_none()
@@ -127,7 +129,7 @@ class Accounts(StorePart):
         Raises NotFound, and AccountRefused for the last admin with a password and for a user whose
         role the identity provider decides.
         """
-        with self._database.write() as connection:
+        with self._change() as connection:
             row = user_row(connection, name)
             if row.origin != Origin.LOCAL:
                 raise AccountRefused(f"the identity provider decides about the role of {name}")
@@ -179,13 +181,20 @@ class Accounts(StorePart):
 
         Raises NotFound, and AccountRefused for the last admin with a password.
         """
-        with self._database.write() as connection:
+        with self._change() as connection:
             row = user_row(connection, name)
             _keep_an_admin(connection, row)
             for table in (web_sessions, api_tokens):
                 connection.execute(delete(table).where(table.c.user_id == row.id))
             connection.execute(delete(users).where(users.c.id == row.id))
             _note(connection, f"User {name} was removed.", by, now)
+
+    @contextmanager
+    def _change(self) -> Iterator[Connection]:
+        """A change that looks at all users first: another one must not come in between."""
+        with self._database.write() as connection:
+            one_at_a_time(connection, "users")
+            yield connection
 
 
 def user_row(connection: Connection, name: str) -> AnyRow:

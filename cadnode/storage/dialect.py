@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, select
 
 BUSY_SECONDS = 15
 """How long a transaction waits for another process to let go of the database."""
@@ -96,6 +96,15 @@ def append_only(dialect: str, table: str) -> list[str]:
         f"CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE ON {table} "
         f"FOR EACH ROW EXECUTE FUNCTION {table}_refuse()",
     ]
+
+
+def one_at_a_time(connection: Connection, what: str) -> None:
+    """Wait until no other transaction does `what`; until this one ends, others wait for it.
+
+    SQLite has one that writes at a time anyway.
+    """
+    if connection.dialect.name != "sqlite":
+        connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(f"cadnode {what}"))))
 
 
 def erase_what_is_deleted(connection: Connection) -> None:

@@ -8,10 +8,13 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from types import SimpleNamespace
+from typing import Any, NoReturn, cast
 
 import pytest
 from fastapi import FastAPI, Request
+from sqlalchemy import Connection
+from sqlalchemy.dialects import postgresql
 
 from cadnode import oidc
 from cadnode.core.accounts import Role
@@ -21,6 +24,7 @@ from cadnode.core.jobs import ExamStatus
 from cadnode.core.records import ExamSummary
 from cadnode.core.search import FoundExam
 from cadnode.storage.database import Database
+from cadnode.storage.dialect import one_at_a_time
 from cadnode.storage.search import SearchRecords
 from cadnode.web.access.guard import Guard, GuardRules
 from cadnode.web.exams.pages import MOST_AT_ONCE
@@ -208,3 +212,34 @@ def test_of_a_million_that_failed_a_dialog_reads_no_more_than_it_is_about(
     monkeypatch.setattr(SearchRecords, "stream", failed)
     page = console.browser.post("/exams/confirm", data={"code": "E602"})
     assert f"Try again: {MOST_AT_ONCE} exams" in page.text
+
+
+def test_whatever_looks_at_all_users_first_is_done_one_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    # On PostgreSQL two admins could make each other viewers; SQLite has one writer anyway.
+    locked: list[str] = []
+    monkeypatch.setattr(
+        "cadnode.storage.accounts.one_at_a_time", lambda _, what: locked.append(what)
+    )
+    with site_with(tmp_path) as site:
+        now = START
+        site.add("anna")
+        site.add("olaf")
+        site.accounts.set_role("olaf", Role.VIEWER, by="anna", now=now)
+        site.accounts.remove("olaf", by="anna", now=now)
+        site.accounts.admit(issuer="i", subject="s", name="olaf", role=Role.VIEWER, now=now)
+    assert locked == ["users"] * 5
+
+
+def test_that_lock_lasts_as_long_as_the_transaction():
+    asked: list[str] = []
+    connection = SimpleNamespace(
+        dialect=postgresql.dialect(),
+        execute=lambda statement: asked.append(
+            str(statement.compile(dialect=postgresql.dialect()))
+        ),
+    )
+    one_at_a_time(cast(Connection, connection), "users")
+    assert len(asked) == 1
+    assert "pg_advisory_xact_lock(hashtext(" in asked[0]
