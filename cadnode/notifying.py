@@ -151,9 +151,8 @@ class WatchLane:
         while moves := self._notices.read_events(self._rules, self._channels, now=now):
             for move in moves:
                 metrics.add(EXAM_MOVES, str(move.status))
-                if move.status is ExamStatus.DELIVERED:
-                    took = (move.at - move.last_image_at).total_seconds()
-                    metrics.observe(RESULT_DELAY, max(0.0, took))
+                if move.took is not None:
+                    metrics.observe(RESULT_DELAY, max(0.0, move.took.total_seconds()))
 
     def _survey(self, now: datetime) -> Surveyed:
         rules, settings = self._rules, self._settings

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, func, insert, select, update
+from sqlalchemy import Connection, and_, case, delete, exists, func, insert, select, update
 
 from cadnode.core.jobs import ExamStatus
 from cadnode.core.notices import (
@@ -59,7 +59,9 @@ class ExamMove:
     status: ExamStatus
     code: str | None
     at: datetime
-    last_image_at: datetime
+    took: timedelta | None
+    """From its last image to its first delivery; None for other moves, for what is delivered again,
+    and for what a person had read again, which has no image of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,8 +251,15 @@ def _cursor(connection: Connection, *, lock: bool = False) -> int | None:
 
 
 def _next_events(connection: Connection, since: int) -> Sequence[AnyRow]:
+    before = events.alias("before")
+    again = exists().where(
+        before.c.job_id == events.c.job_id,
+        before.c.kind == events.c.kind,
+        before.c.id < events.c.id,
+    )
+    is_first = and_(events.c.kind == ExamStatus.DELIVERED, jobs.c.image_count > 0, ~again)
     return connection.execute(
-        select(events, jobs.c.last_image_at)
+        select(events, case((is_first, jobs.c.last_image_at)).label("last_image_at"))
         .join(jobs, jobs.c.id == events.c.job_id, isouter=True)
         .where(events.c.id > since)
         .order_by(events.c.id)
@@ -274,7 +283,7 @@ def _move(row: AnyRow) -> ExamMove:
         status=ExamStatus(row.kind),
         code=row.code,
         at=row.at,
-        last_image_at=row.last_image_at or row.at,
+        took=None if row.last_image_at is None else row.at - row.last_image_at,
     )
 
 

@@ -27,7 +27,7 @@ from cadnode.storage.beats import BeatRecords
 from cadnode.storage.disk import Disk
 from cadnode.store import Store
 from tests.certificates import SiteCa
-from tests.contract.exams import LEASE, new_image
+from tests.contract.exams import DONE, LEASE, deliver, new_image, sent, take
 from tests.mail_server import MailServerUnderTest, mail_server
 
 START = datetime(2026, 3, 2, 8, 30, tzinfo=UTC)
@@ -309,6 +309,24 @@ def test_the_moves_of_exams_are_counted_on_the_way(told: Node):
     grown = {labels: values for labels, values in counted.items() if values != [0.0]}
     assert grown == {("receiving",): [2.0], ("failed",): [2.0]}
     assert set(counted) == {(str(status),) for status in ExamStatus}
+
+
+def test_a_result_is_timed_once_and_not_when_a_person_wants_it_again(told: Node):
+    exams = told.store.exams
+    exams.accept(new_image(1), now=told.now)
+    deliver(exams, told.now + MINUTE)
+    told.later(MINUTE)
+    told.now += timedelta(days=300)
+    exams.resend(1, {"A": ["mammography-cad-sr"]}, by="anna", now=told.now)
+    again = take(exams, now=told.now)
+    exams.record_delivery(again, sent(again), DONE, now=told.now)
+    exams.reanalyze(1, by="anna", now=told.now)
+    deliver(exams, told.now)
+    told.later(MINUTE)
+    counted = totals(told.app.metrics_folder)
+    assert counted["cadnode_exam_moves_total"][("delivered",)] == [3.0]
+    total, *buckets = counted["cadnode_result_delay_seconds"][()]
+    assert (total, sum(buckets)) == (60.0, 1)
 
 
 def test_without_channels_everything_is_counted_and_nobody_is_told(tmp_path: Path):
