@@ -17,6 +17,7 @@ from typing import Protocol
 import structlog
 
 from cadnode.core.breaker import BreakerRules, LineEvent, LineState, heard, needs_note
+from cadnode.core.delivery_ports import DeliveryStore
 from cadnode.core.errors import (
     CadnodeError,
     ImageUnreachable,
@@ -161,7 +162,7 @@ class DeliveryLane:
     def __init__(
         self,
         destination: str,
-        store: ExamStore,
+        store: DeliveryStore,
         pipeline: Pipeline,
         *,
         owner: str,

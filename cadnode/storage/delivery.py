@@ -32,7 +32,7 @@ class Delivering(StorePart):
     def claim_deliveries(
         self, destination: str, owner: str, *, now: datetime, lease: timedelta, limit: int
     ) -> Sequence[Delivery]:
-        """See ExamStore.claim_deliveries."""
+        """See DeliveryStore.claim_deliveries."""
         due = and_(
             deliveries.c.destination == destination,
             deliveries.c.due_at <= now,
@@ -80,7 +80,7 @@ class Delivering(StorePart):
     def renew_deliveries(
         self, deliveries: Sequence[Delivery], *, now: datetime, lease: timedelta
     ) -> None:
-        """See ExamStore.renew_deliveries."""
+        """See DeliveryStore.renew_deliveries."""
         with self._database.write() as connection:
             held = 0
             for delivery in deliveries:
@@ -97,7 +97,7 @@ class Delivering(StorePart):
         proof_due_at: datetime | None = None,
         now: datetime,
     ) -> None:
-        """See ExamStore.record_delivery.
+        """See DeliveryStore.record_delivery.
 
         A repeated failure leaves one event until its cause changes or it ends.
         """
@@ -126,7 +126,7 @@ class Delivering(StorePart):
             )
 
     def release_deliveries(self, deliveries: Sequence[Delivery], *, now: datetime) -> None:
-        """See ExamStore.release_deliveries. One that somebody else holds by now is left alone."""
+        """See DeliveryStore.release_deliveries. One that somebody else holds by now is left alone."""
         with self._database.write() as connection:
             for delivery in deliveries:
                 _hand_back(connection, delivery, now)

@@ -24,12 +24,12 @@ class Lines(StorePart):
     """The part of the exam store that knows which destinations answer."""
 
     def line(self, destination: str) -> LineStatus:
-        """See ExamStore.line."""
+        """See DeliveryStore.line."""
         with self._database.read() as connection:
             return line_of(_row(connection, destination))
 
     def hold_probe(self, destination: str, *, now: datetime, lease: timedelta) -> bool:
-        """See ExamStore.hold_probe. A probe due later than any is set is due too: a clock was put
+        """See DeliveryStore.hold_probe. A probe due later than any is set is due too: a clock was put
         back."""
         states = destination_states
         due = or_(states.c.probe_at <= now, states.c.probe_at > now + max(lease, _LONGEST))
@@ -42,7 +42,7 @@ class Lines(StorePart):
             return held.rowcount == 1
 
     def renew_probe(self, destination: str, *, now: datetime, lease: timedelta) -> None:
-        """See ExamStore.renew_probe."""
+        """See DeliveryStore.renew_probe."""
         states = destination_states
         with self._database.write() as connection:
             connection.execute(
@@ -62,7 +62,7 @@ class Lines(StorePart):
         give_up_after: timedelta,
         now: datetime,
     ) -> LineStatus:
-        """See ExamStore.note_line."""
+        """See DeliveryStore.note_line."""
         noted = (destination, event, error, jitter, rules, give_up_after, now)
         try:
             return self._note(*noted)
