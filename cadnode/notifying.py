@@ -49,6 +49,7 @@ from cadnode.core.retry import backoff
 from cadnode.dimse.tls_check import shown_by
 from cadnode.drifting import drift_verdict
 from cadnode.network import destination_of
+from cadnode.notify.bounded import Bounded
 from cadnode.notify.mail import MailChannel, MailServer
 from cadnode.notify.webhook import Webhook, WebhookChannel
 from cadnode.status import certificates_of
@@ -224,7 +225,7 @@ class TellLane:
         self.name = f"notices by {channel.name}"
         self._app = app
         self._notices = NoticeStore(store.database)
-        self._channel = channel
+        self._channel = Bounded(channel)
         self._owner = owner
         self._clock = clock
         self._lease = lease

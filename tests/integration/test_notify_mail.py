@@ -6,12 +6,14 @@ import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
+from threading import enumerate as enumerate_threads
 
 import pytest
 
 from cadnode.core.errors import NoticeNotSent
 from cadnode.core.notices import Message
+from cadnode.notify.bounded import Bounded
 from cadnode.notify.mail import MailChannel, MailServer
 from tests.certificates import SiteCa
 from tests.mail_server import MailServerUnderTest, mail_server
@@ -131,6 +133,32 @@ def test_a_server_that_says_nothing_is_not_waited_for_for_ever():
         channel = MailChannel(server_at(silent.getsockname()[1], seconds=0.2))
         with pytest.raises(NoticeNotSent, match="timed out"):
             channel.send(a_message())
+
+
+def test_a_server_that_answers_byte_by_byte_holds_up_one_message_and_not_for_ever():
+    enough = Event()
+
+    def drip(listener: socket.socket) -> None:
+        with listener.accept()[0] as connection:
+            connection.sendall(b"220-")
+            while not enough.wait(0.05):
+                connection.sendall(b"x")
+
+    with socket.create_server(("127.0.0.1", 0)) as slow:
+        thread = Thread(target=drip, args=(slow,), daemon=True)
+        thread.start()
+        channel = Bounded(MailChannel(server_at(slow.getsockname()[1], seconds=0.4)), seconds=0.6)
+        with pytest.raises(NoticeNotSent, match=r"not handed over within 0\.6 seconds"):
+            channel.send(a_message())
+        with pytest.raises(NoticeNotSent, match="an earlier message is still"):
+            channel.send(a_message())
+        enough.set()
+        thread.join()
+    hanging = next((one for one in enumerate_threads() if one.name == "mail message"), None)
+    if hanging is not None:
+        hanging.join()
+    with pytest.raises(NoticeNotSent, match="Connection refused"):
+        channel.send(a_message())
 
 
 def test_a_server_that_hangs_up_is_said_so():
