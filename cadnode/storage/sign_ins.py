@@ -40,19 +40,14 @@ class SignIns(StorePart):
         So a hundred at once count as a hundred. Raises TooManyAttempts, which counts nothing.
         """
         key = address_key(address)
+        # Looked at first: whoever has to wait shall not hold up those who write, as the receiver.
+        with self._database.read() as connection:
+            _check_wait(connection, name, key, rules=rules, now=now)
         with self._database.write() as connection:
             connection.execute(
                 delete(sign_in_failures).where(sign_in_failures.c.at <= now - rules.memory)
             )
-            wait = max(
-                wait_after(_failures(connection, condition), free=free, rules=rules, now=now)
-                for condition, free in (
-                    (sign_in_failures.c.name_sha256 == _hidden(name), rules.free_by_name),
-                    (sign_in_failures.c.address == key, rules.free_by_address),
-                )
-            )
-            if wait:
-                raise TooManyAttempts(-(-wait // timedelta(seconds=1)))
+            _check_wait(connection, name, key, rules=rules, now=now)
             number = connection.execute(
                 insert(sign_in_failures)
                 .values(name_sha256=_hidden(name), address=key, at=now)
@@ -159,6 +154,20 @@ class SignIns(StorePart):
             )
             if not ended.rowcount:
                 raise NotFound(f"{name} has no session {session_id}")
+
+
+def _check_wait(
+    connection: Connection, name: str, key: str, *, rules: AttemptRules, now: datetime
+) -> None:
+    wait = max(
+        wait_after(_failures(connection, condition), free=free, rules=rules, now=now)
+        for condition, free in (
+            (sign_in_failures.c.name_sha256 == _hidden(name), rules.free_by_name),
+            (sign_in_failures.c.address == key, rules.free_by_address),
+        )
+    )
+    if wait:
+        raise TooManyAttempts(-(-wait // timedelta(seconds=1)))
 
 
 def _failures(connection: Connection, condition: ColumnElement[bool]) -> Sequence[datetime]:

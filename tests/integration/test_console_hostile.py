@@ -31,7 +31,7 @@ from cadnode.web.exams.pages import MOST_AT_ONCE
 from cadnode.web.exams.table import csv_lines
 from cadnode.web.serving import WebServer, WebSettings
 from tests.console import ConsoleUnderTest, console_under_test
-from tests.integration.access.site import START, signed_in, site_with
+from tests.integration.access.site import START, signed_in, site_with, token_on
 from tests.integration.identity_provider import lying_provider
 
 
@@ -141,12 +141,13 @@ def test_a_character_that_postgresql_has_not_reaches_no_database(console: Consol
         assert console.browser.post(f"/api/v1/exams/{path}", json=body).status_code == 422, path
 
 
+def full(_: Database) -> NoReturn:
+    raise DatabaseUnavailable("database or disk is full")
+
+
 def test_a_database_that_takes_nothing_more_can_still_be_looked_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    def full(_: Database) -> NoReturn:
-        raise DatabaseUnavailable("database or disk is full")
-
     with site_with(tmp_path) as site:
         browser = signed_in(site)
         _, token = site.access.add_token("watch", Role.VIEWER, 30, owner=None, by="test")
@@ -155,6 +156,20 @@ def test_a_database_that_takes_nothing_more_can_still_be_looked_at(
         assert browser.get("/account").status_code == 200
         bearer = {"Authorization": f"Bearer {token}"}
         assert site.browser().get("/api/v1/me", headers=bearer).status_code == 200
+
+
+def test_whoever_guesses_on_takes_no_turn_at_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    with site_with(tmp_path) as site:
+        site.add("anna")
+        browser = site.browser()
+        token = token_on(browser.get("/sign-in"))
+        form = {"name": "anna", "password": "a wrong password", "csrf_token": token}
+        while browser.post("/sign-in", data=form).status_code == 401:
+            continue
+        monkeypatch.setattr(Database, "write", full)
+        assert browser.post("/sign-in", data=form).status_code == 429
 
 
 def test_strangers_cannot_take_every_thread_while_the_identity_provider_is_slow(
