@@ -7,7 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydicom._uid_dict import UID_dictionary
+
 FILE = Path(__file__).parents[2] / "docs" / "conformance.md"
+
+SOP_CLASSES = [
+    uid
+    for uid, (_, kind, *_) in UID_dictionary.items()
+    if kind in ("SOP Class", "Meta SOP Class", "Service Class")
+]
+TRANSFER_SYNTAXES = [
+    uid for uid, (_, kind, *_) in UID_dictionary.items() if kind == "Transfer Syntax"
+]
+"""Everything of the standard that a peer may propose."""
 
 Row = Mapping[str, str]
 

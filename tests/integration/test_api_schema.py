@@ -17,7 +17,7 @@ from cadnode.core.accounts import Role
 from tests.analyzed import analyze, receive
 from tests.chromium import served
 from tests.console import console_under_test
-from tests.integration.test_console_viewer import exam_objects
+from tests.integration.viewer.exam import exam_objects
 
 _EXAMPLES = 10
 _EXCLUDED: list[Any] = [positive_data_acceptance]

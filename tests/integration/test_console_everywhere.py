@@ -23,7 +23,7 @@ from cadnode.web.server import FEATURES
 from tests.analyzed import analyze, receive
 from tests.chromium import chromium, complaints, served
 from tests.console import ConsoleUnderTest, console_under_test
-from tests.integration.test_console_viewer import DESTINATION, exam_objects
+from tests.integration.viewer.exam import DESTINATION, exam_objects
 from tests.objects import four_views
 
 pytestmark = pytest.mark.peers
