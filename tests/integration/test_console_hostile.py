@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import http.client
 import io
 import socket
 import threading
@@ -17,6 +18,7 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql
 
 from cadnode import oidc
+from cadnode.console.viewer import NodeViewer
 from cadnode.core.accounts import Role
 from cadnode.core.errors import DatabaseUnavailable, ProviderFailed
 from cadnode.core.identifiers import ExamIdentifiers
@@ -30,6 +32,7 @@ from cadnode.web.access.guard import Guard, GuardRules
 from cadnode.web.exams.pages import MOST_AT_ONCE
 from cadnode.web.exams.table import csv_lines
 from cadnode.web.serving import WebServer, WebSettings
+from cadnode.web.viewer.api import PICTURES_AT_ONCE
 from tests.console import ConsoleUnderTest, console_under_test
 from tests.integration.access.site import START, signed_in, site_with, token_on
 from tests.integration.identity_provider import lying_provider
@@ -258,3 +261,41 @@ def test_that_lock_lasts_as_long_as_the_transaction():
     one_at_a_time(cast(Connection, connection), "users")
     assert len(asked) == 1
     assert "pg_advisory_xact_lock(hashtext(" in asked[0]
+
+
+def test_whoever_waits_for_pictures_leaves_threads_to_others(
+    console: ConsoleUnderTest, monkeypatch: pytest.MonkeyPatch
+):
+    begun, may_end = threading.Semaphore(0), threading.Event()
+
+    def slowly(*_: Any) -> bytes:
+        begun.release()
+        assert may_end.wait(30)
+        return b"a tile"
+
+    monkeypatch.setattr(NodeViewer, "note_access", lambda *_: None)
+    monkeypatch.setattr(NodeViewer, "tile", slowly)
+    server = WebServer(cast(FastAPI, console.browser.app), WebSettings("127.0.0.1", 0))
+    server.start()
+    tile = b"GET /api/v1/exams/1/images/1/tiles_files/1/0_0.png HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    address = ("127.0.0.1", server.port)
+    # More than the server has threads.
+    waiting = [socket.create_connection(address, timeout=30) for _ in range(60)]
+    try:
+        for one in waiting:
+            one.sendall(tile)
+        for _ in range(PICTURES_AT_ONCE):
+            assert begun.acquire(timeout=30)
+        assert not begun.acquire(timeout=1), "one too many"
+        page = http.client.HTTPConnection(*address, timeout=10)
+        page.request("GET", "/static/cadnode.svg", headers={"Host": "localhost"})
+        assert page.getresponse().read()
+        page.request("GET", "/exams", headers={"Host": "localhost"})
+        assert page.getresponse().status == 200
+        page.close()
+    finally:
+        may_end.set()
+        for one in waiting:
+            assert one.recv(12) == b"HTTP/1.1 200"
+            one.close()
+        server.stop()

@@ -22,6 +22,7 @@ from cadnode.web.viewer.shapes import (
     image_answer,
     patch_scores_answer,
 )
+from cadnode.web.viewer.turns import Turns, turns
 
 Number = Annotated[int, Path(ge=1, le=2**31 - 1)]
 """Of an exam, an image or a result."""
@@ -32,6 +33,8 @@ PRIVATE = "private, no-store"
 PIXELS = "private, max-age=3600"
 """Kept by the reader's own browser only: the same pixels are asked for again at every turn."""
 CHUNK = 1 << 16
+PICTURES_AT_ONCE = 16
+"""Tiles, pictures and archives that are made at one moment, each in a thread."""
 
 _Answers = dict[int | str, dict[str, Any]]
 _PNG: _Answers = {200: {"content": {"image/png": {}}}}
@@ -55,8 +58,9 @@ def api(console: Console) -> APIRouter:
     content = APIRouter(dependencies=[Depends(noted), Depends(private)])
     _add_history(history, console)
     _add_images(content, console)
-    _add_pixels(content, console)
-    _add_results(content, console)
+    in_turn = turns(PICTURES_AT_ONCE)
+    _add_pixels(content, console, in_turn)
+    _add_results(content, console, in_turn)
     router.include_router(history)
     router.include_router(content)
     return router
@@ -106,13 +110,15 @@ def _add_images(router: APIRouter, console: Console) -> None:
         return FindingsAnswer.model_validate(console.viewer.findings(exam_id))
 
 
-def _add_pixels(router: APIRouter, console: Console) -> None:
+def _add_pixels(router: APIRouter, console: Console, in_turn: Turns) -> None:
     @router.get("/images/{image_id}/tiles")
+    @in_turn
     def tiles(exam_id: Number, image_id: Number) -> TileSource:
         """The measures of the image's tiles. 422 with the reason when it cannot be decoded."""
         return console.viewer.tile_source(exam_id, image_id)
 
     @router.get("/images/{image_id}/tiles.dzi", response_class=Response, responses=_XML)
+    @in_turn
     def deep_zoom(exam_id: Number, image_id: Number) -> Response:
         """The same as a Deep Zoom descriptor."""
         source = console.viewer.tile_source(exam_id, image_id)
@@ -123,6 +129,7 @@ def _add_pixels(router: APIRouter, console: Console) -> None:
         response_class=Response,
         responses=_TILE,
     )
+    @in_turn
     def tile(
         exam_id: Number,
         image_id: Number,
@@ -143,12 +150,13 @@ def _add_pixels(router: APIRouter, console: Console) -> None:
         return Response(picture.content, headers=_kept("image/png"))
 
     @router.get("/images/{image_id}/picture.png", response_class=Response, responses=_PNG)
+    @in_turn
     def picture(exam_id: Number, image_id: Number) -> Response:
         """The image with its marks drawn on it, at full resolution."""
         return _attachment(console.viewer.picture(exam_id, image_id), "image/png")
 
 
-def _add_results(router: APIRouter, console: Console) -> None:
+def _add_results(router: APIRouter, console: Console, in_turn: Turns) -> None:
     @router.get("/results/{result_id}")
     def result(exam_id: Number, result_id: Number) -> ResultRecord:
         """One result object."""
@@ -165,6 +173,7 @@ def _add_results(router: APIRouter, console: Console) -> None:
         return _attachment(console.viewer.result_file(exam_id, result_id), "application/dicom")
 
     @router.get("/archive.zip", response_class=Response, responses=_ZIP)
+    @in_turn
     def archive(exam_id: Number) -> Response:
         """Every result object, every picture and the findings in one zip file."""
         name = f"exam-{exam_id}.zip"
