@@ -59,6 +59,10 @@ def test_a_person_finds_and_decides_with_the_keyboard_alone(node: ConsoleUnderTe
         expect(retry).to_be_focused()
 
         page.keyboard.press("Enter")
+        # Before htmx has taken it up, the form goes to a page of its own.
+        page.wait_for_function(
+            "document.querySelector('dialog[open] form')?.['htmx-internal-data']"
+        )
         dialog.locator("button.main").focus()
         page.keyboard.press("Enter")
         expect(dialog).to_contain_text("it is reported again")
