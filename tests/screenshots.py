@@ -42,7 +42,7 @@ from tests.chromium import chromium
 from tests.objects import four_views, tomosynthesis, write
 
 OUT = Path(__file__).parents[1] / "docs" / "images" / "console"
-NAME, WORD = "anna", "correct horse battery"
+NAME, WORD = "operator-1", "correct horse battery"
 WITHIN = 600.0
 LARGEST = 150_000
 """Bytes of a picture: they are part of every checkout."""

@@ -60,9 +60,9 @@ def test_a_person_finds_and_decides_with_the_keyboard_alone(node: ConsoleUnderTe
 
         page.keyboard.press("Enter")
         # Before htmx has taken it up, the form goes to a page of its own.
-        page.wait_for_function(
-            "document.querySelector('dialog[open] form')?.['htmx-internal-data']"
-        )
+        form = dialog.locator("form").first
+        while not form.evaluate("form => Boolean(form['htmx-internal-data'])"):
+            page.wait_for_timeout(20)
         dialog.locator("button.main").focus()
         page.keyboard.press("Enter")
         expect(dialog).to_contain_text("it is reported again")
