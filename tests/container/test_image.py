@@ -14,7 +14,7 @@ import pytest
 from tests.container.debian import make_root, own_mounts, run_in
 from tests.node.running import write_all
 from tests.objects import four_views
-from tests.peers import require
+from tests.peers import absent, require
 
 pytestmark = [pytest.mark.container, pytest.mark.timeout(3600)]
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -25,7 +25,7 @@ MAMMOGRAPHY_CAD_SR = "1.2.840.10008.5.1.4.1.1.88.50"
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The root of a container, as docker/Dockerfile makes it."""
     if os.geteuid() != 0:
-        pytest.skip("a root folder of its own needs root")
+        absent("a root folder of its own needs root")
     root = tmp_path_factory.mktemp("image") / "root"
     make_root(require("debootstrap", "debootstrap"), root)
     source = root / "src"

@@ -14,6 +14,7 @@ from tests.fuzz.regressions import INPUTS
 from tests.fuzz.running import TARGETS, fuzz
 from tests.fuzz.upper_layer import converse
 from tests.integration import pdus
+from tests.peers import absent
 
 SECONDS = 60.0
 
@@ -59,7 +60,7 @@ def test_every_target_stands_in_the_list():
 @pytest.mark.parametrize("name", TARGETS)
 def test_no_mutated_input_breaks_a_parser(name: str, tmp_path: Path):
     if importlib.util.find_spec("atheris") is None:
-        pytest.skip("atheris is not installed: pip install atheris (Linux, Python 3.11 to 3.13)")
+        absent("atheris is not installed: pip install atheris (Linux, Python 3.11 to 3.13)")
     outcome = fuzz(name, seconds=SECONDS / len(TARGETS), crashes=tmp_path)
     assert not outcome.broken, outcome.broken
     assert outcome.inputs > len(importlib.import_module(f"tests.fuzz.fuzz_{name}").seeds())

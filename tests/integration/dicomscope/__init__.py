@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from tests.peers import require
+from tests.peers import absent, require
 
 _JAR = Path("/usr/share/java/DICOMscope.jar")
 _LIBRARIES = sorted(Path("/usr/lib").glob("*/jni/libjInterface.so"))
@@ -40,7 +40,7 @@ def draw(states: Sequence[State], folder: Path) -> list[Drawn]:
     java = require("java", "default-jdk-headless")
     javac = require("javac", "default-jdk-headless")
     if not _LIBRARIES:
-        pytest.skip("libjInterface.so is not installed: apt-get install libdicomscope-jni")
+        absent("libjInterface.so is not installed: apt-get install libdicomscope-jni")
     configuration = folder / "dicomscope.cfg"
     shipped = Path("/etc/dcmtk/DICOMscope.cfg").read_text(errors="replace")
     configuration.write_text(shipped.replace("LogDirectory = log", f"LogDirectory = {folder}"))
