@@ -334,9 +334,7 @@ class TestOnAnAssociationOfOurOwn:
         self, node: ProofNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ):
         monkeypatch.setattr("cadnode.dimse.commitment_scp._hangs_up", lambda _association: True)
-        monkeypatch.setattr(
-            "cadnode.dimse.commitment_scp.CommitmentService._on_close", lambda *_: None
-        )
+        monkeypatch.setattr("cadnode.committing.Committer.not_taken", lambda *_: None)
         (kept,) = store(node, tmp_path, 1)
         reports = Reports()
         with listening(reports, free_port()) as address:
