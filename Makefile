@@ -92,14 +92,16 @@ $(TOOLS): constraints/tools.txt $(READY)
 	  || .venv-tools/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r constraints/tools.txt
 	touch $@
 
+MORE := $(foreach extra,openvino onnx postgresql celery s3,--extra $(extra))
+
 lock: $(READY)
 	for extra in cpu gpu; do \
 	  $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	    --no-header --extra $$extra --extra train --extra demo --extra dev pyproject.toml \
+	    --no-header --extra $$extra --extra train --extra demo --extra dev $(MORE) pyproject.toml \
 	    -o constraints/$$extra.txt $(LOCK) || exit 1; done
 	for extra in cpu gpu; do \
 	  $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	    --no-header --extra $$extra --extra train -c constraints/$$extra.txt pyproject.toml \
+	    --no-header --extra $$extra --extra train $(MORE) -c constraints/$$extra.txt pyproject.toml \
 	    -o constraints/run-$$extra.txt $(LOCK) || exit 1; done
 	printf 'uv\nhatchling\n' | $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header - -o constraints/installer.txt $(LOCK)
