@@ -1,7 +1,7 @@
 # make demo     the node end to end on two real exams, results in demo-out/
 # make console  the same, and the node stays with its console until Ctrl-C
 # make screenshots  the pictures of the console in docs/, taken anew (needs Chromium)
-# make test     every test
+# make test     every test, JOBS=2 files at a time
 # make fuzz     mutated input for every parser: SECONDS=60 shared by all of them
 # make faults   faults on a real node, an hour: N=1000 SEED=1, or one ROUND=17 of a seed again
 # make container  the image's steps in a bare Debian, then node and archive as compose.yaml runs them
@@ -15,6 +15,7 @@
 EXTRA ?= cpu
 PYTHON ?= python3
 SECONDS ?= 60
+JOBS ?= 2
 N ?= 1000
 SEED ?= 1
 BIN := .venv/bin
@@ -33,7 +34,7 @@ screenshots: $(READY)
 	$(BIN)/python -m tests.screenshots $(ARGS)
 
 test: $(READY) $(TOOLS)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
