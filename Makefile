@@ -4,6 +4,7 @@
 # make test     every test, JOBS=2 files at a time
 # make fuzz     mutated input for every parser: SECONDS=60 shared by all of them
 # make faults   faults on a real node, an hour: N=1000 SEED=1, or one ROUND=17 of a seed again
+# make bench    every benchmark into docs/performance.md, an hour on a quiet machine: ARGS='--only inference'
 # make container  the image's steps in a bare Debian, then node and archive as compose.yaml runs them
 # make check    format, lint, types, import rules
 # make audit    every pinned package asked about at the vulnerability service
@@ -22,7 +23,7 @@ BIN := .venv/bin
 READY := .venv/.ready-$(EXTRA)
 TOOLS := .venv-tools/.ready
 
-.PHONY: tools demo console screenshots test fuzz faults container check format lock clean audit licences conformance sbom
+.PHONY: tools demo console screenshots test fuzz faults bench container check format lock clean audit licences conformance sbom
 
 demo: $(READY)
 	$(BIN)/python -m cadnode.demo --out demo-out $(ARGS)
@@ -43,6 +44,10 @@ fuzz: $(READY)
 faults: $(READY)
 	$(BIN)/python -m tests.faults -n $(N) --seed $(SEED) \
 	  $(if $(ROUND),--round $(ROUND),--docs docs/reliability.md) $(ARGS)
+
+# The page keeps what was measured before of those that ARGS leave out.
+bench: $(READY)
+	$(BIN)/python -m tests.bench --docs docs/performance.md $(ARGS)
 
 # Takes minutes, root and debootstrap.
 container: $(READY)

@@ -1,0 +1,44 @@
+"""The frame of the benchmarks: what is kept, and the page that is written of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.bench.__main__ import page
+from tests.bench.section import Section, interleaved, load, ratios, save
+
+SECTION = Section(
+    "Inference",
+    "Patches per second.",
+    (("runtime", "patches/s"), ("ours", "2 | 3")),
+    {"ours (patches/s)": (2.0, 3.0)},
+)
+
+
+def test_a_section_comes_back_as_it_was_kept(tmp_path: Path) -> None:
+    save(SECTION, tmp_path / "s.json")
+    assert load(tmp_path / "s.json").markdown() == SECTION.markdown()
+    assert load(tmp_path / "s.json").raw_markdown() == SECTION.raw_markdown()
+
+
+def test_the_page_has_the_machine_the_table_and_every_number() -> None:
+    lines = page([SECTION]).splitlines()
+    assert any(line.startswith("| CPU | ") for line in lines)
+    assert r"| ours | 2 \| 3 |" in lines
+    assert "| ours (patches/s) | 2 3 |" in lines
+
+
+def test_measures_take_turns() -> None:
+    calls: list[str] = []
+
+    def measure(name: str, value: float) -> float:
+        calls.append(name)
+        return value
+
+    found = interleaved({"a": lambda: measure("a", 1), "b": lambda: measure("b", 2)}, 2)
+    assert calls == ["a", "b", "a", "b"]
+    assert found == {"a": [1, 1], "b": [2, 2]}
+
+
+def test_a_ratio_compares_runs_made_side_by_side() -> None:
+    assert ratios([2, 20, 9], [1, 10, 3]) == 2
