@@ -66,6 +66,8 @@ class App:
         self.origins = origins or Origins()
         self.audit: AuditTrail = NoTrail()
         self.metrics: Metrics = NoMetrics()
+        self.device = ""
+        """What this process was told to compute on: "cpu" or a GPU's number; empty: `[model]`."""
 
     # ---- values ----------------------------------------------------------------------------
 
@@ -207,14 +209,28 @@ class App:
             raise ConfigError("model.folder: not set")
         return find_bundle(model.folder, model.name, model.version)
 
-    def classifier(self) -> Classifier:
-        """The model, loaded. Takes seconds. Raises ModelUnfit."""
+    def use_device(self, device: str) -> None:
+        """From now on compute on "cpu" or on the GPU with this number, and see no other one.
+
+        To be called before any model is loaded: CUDA looks once which GPUs there are.
+        """
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1" if device == "cpu" else device
+        self.device = device
+
+    def classifier(
+        self, note: Callable[[int, float], None] = lambda patches, seconds: None
+    ) -> Classifier:
+        """The model, loaded; `note` is told of each call how many patches took how many seconds.
+
+        Takes seconds. Raises ModelUnfit.
+        """
         from cadnode.inference.runtime import load_classifier
         from cadnode.metrics.ports import MeteredClassifier
 
         model = self.settings.model
-        loaded = load_classifier(self.bundle(), device=model.device, precision=model.precision)
-        return MeteredClassifier(loaded, self.metrics)
+        told = {"": model.device, "cpu": "cpu"}.get(self.device, "gpu")
+        loaded = load_classifier(self.bundle(), device=told, precision=model.precision)
+        return MeteredClassifier(loaded, self.metrics, note)
 
     def builders(self, reader: MammogramReader | None = None) -> list[OutputBuilder]:
         """One builder for each kind of result object; `reader` gets the pixels of pictures."""

@@ -16,16 +16,13 @@ from dataclasses import replace
 from datetime import datetime
 from time import monotonic
 
-import numpy as np
 import structlog
-from numpy.typing import NDArray
 
 from cadnode import __version__
 from cadnode.app import App, lease_owner, utc_now
 from cadnode.config import Settings
 from cadnode.config.origin import masked
 from cadnode.core.errors import CadnodeError
-from cadnode.core.model import ModelSpec, PatchScores, RunsOn
 from cadnode.core.ports import Classifier
 from cadnode.core.processes import BEAT_EVERY, ProcessFacts, ProcessRecord
 from cadnode.drifting import drift_verdict
@@ -33,6 +30,7 @@ from cadnode.inference.bundle import MANIFEST, file_hash
 from cadnode.storage.beats import BeatRecords
 from cadnode.storage.database import Database
 from cadnode.store import Store
+from cadnode.supervisor import SUPERVISED
 
 log = structlog.get_logger(__name__)
 
@@ -147,31 +145,6 @@ class Meter:
             self._recent.popleft()
 
 
-class CountedClassifier:
-    """A `Classifier` whose work is counted."""
-
-    def __init__(self, classifier: Classifier, meter: Meter) -> None:
-        self._classifier = classifier
-        self._meter = meter
-
-    @property
-    def spec(self) -> ModelSpec:
-        """As of the classifier."""
-        return self._classifier.spec
-
-    @property
-    def runs_on(self) -> RunsOn:
-        """As of the classifier."""
-        return self._classifier.runs_on
-
-    def classify(self, patches: NDArray[np.float32]) -> PatchScores:
-        """As the classifier does."""
-        begun = monotonic()
-        scores = self._classifier.classify(patches)
-        self._meter.note(len(patches), monotonic() - begun)
-        return scores
-
-
 class Vitals:
     """What one process says of itself at each beat."""
 
@@ -189,13 +162,17 @@ class Vitals:
         self._clock = clock
         self._drift_due_at: float | None = None
         self._meter = Meter()
-        self._facts = ProcessFacts(version=__version__, settings=settings_hash(app.settings))
+        self._facts = ProcessFacts(
+            version=__version__,
+            settings=settings_hash(app.settings),
+            called=os.environ.get(SUPERVISED, ""),
+        )
 
     def classifier(self) -> Classifier:
         """The model, loaded and counted; from now on the facts name it. Raises ModelUnfit, which
         they name too."""
         try:
-            classifier = self._app.classifier()
+            classifier = self._app.classifier(self._meter.note)
             manifest = self._app.bundle().folder / MANIFEST
         except CadnodeError as error:
             self._facts = replace(self._facts, problem=str(error))
@@ -207,10 +184,10 @@ class Vitals:
             model=spec.name,
             model_version=spec.version,
             model_sha256=file_hash(manifest),
-            device=runs_on.device,
+            device=f"{runs_on.device}, GPU {gpu}" if (gpu := _gpu(self._app)) else runs_on.device,
             precision=runs_on.precision,
         )
-        return CountedClassifier(classifier, self._meter)
+        return classifier
 
     def facts(self) -> ProcessFacts:
         """As they are now."""
@@ -233,6 +210,11 @@ class Vitals:
         except CadnodeError as error:
             # What was known stands; the page of the model says what is wrong.
             log.warning("the scores could not be compared", detail=str(error))
+
+
+def _gpu(app: App) -> str:
+    """The number of the GPU that this process was given; empty when it was given none."""
+    return app.device if app.device.isdecimal() else ""
 
 
 def moved(app: App, store: Store) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -55,9 +55,16 @@ class MeteredReader:
 class MeteredClassifier:
     """A `Classifier` whose patches are counted."""
 
-    def __init__(self, classifier: Classifier, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        classifier: Classifier,
+        metrics: Metrics,
+        note: Callable[[int, float], None] = lambda patches, seconds: None,
+    ) -> None:
+        """`note` too is told how many patches a call has scored, and in how many seconds."""
         self._classifier = classifier
         self._metrics = metrics
+        self._note = note
         metrics.set(MODEL_INFO, 1.0, classifier.spec.name, classifier.spec.version)
 
     @property
@@ -78,6 +85,7 @@ class MeteredClassifier:
         self._metrics.observe(INFERENCE_DURATION, seconds)
         self._metrics.add(PATCHES, by=len(patches))
         self._metrics.add(PATCH_SECONDS, by=seconds)
+        self._note(len(patches), seconds)
         return scores
 
 

@@ -15,8 +15,10 @@ import pytest
 from cadnode.app import App
 from cadnode.config import load_settings
 from cadnode.core.errors import ModelUnfit
+from cadnode.core.metrics import NoMetrics
 from cadnode.core.processes import ProcessFacts, ProcessRecord, seen
-from cadnode.heartbeat import CountedClassifier, Heart, Meter, Vitals, settings_hash
+from cadnode.heartbeat import Heart, Meter, Vitals, settings_hash
+from cadnode.metrics.ports import MeteredClassifier
 from cadnode.storage.beats import BeatRecords
 from cadnode.store import Store
 from tests.contract.fake_classifier import FakeClassifier
@@ -158,7 +160,7 @@ def test_patches_a_second_are_those_of_the_last_five_minutes_while_it_computed()
 
 def test_what_a_model_scores_is_counted_and_the_same():
     meter, fake = Meter(), FakeClassifier()
-    counted = CountedClassifier(fake, meter)
+    counted = MeteredClassifier(fake, NoMetrics(), meter.note)
     patches = np.random.default_rng(1).uniform(0, 200, (3, 224, 224)).astype(np.float32)
     scores = counted.classify(patches)
     np.testing.assert_array_equal(scores.probability, fake.classify(patches).probability)
