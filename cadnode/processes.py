@@ -16,6 +16,7 @@ import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from cadnode.app import App, lease_owner, once, utc_now
+from cadnode.children import programs
 from cadnode.clock_watch import ClockLane, horizons
 from cadnode.core.audit import ApplicationStarted, ApplicationStopped, StudyDeleted
 from cadnode.core.errors import CadnodeError, NothingToPurge, SpoolFull
@@ -74,11 +75,16 @@ def receive(app: App) -> None:
     log.info("stopped", process="receive")
 
 
-def work(app: App) -> None:
-    """Analyze, report, deliver and keep house until SIGTERM."""
+def work(app: App, device: str = "") -> None:
+    """Analyze, report, deliver and keep house until SIGTERM.
+
+    `device` is what the model runs on, as an entry of `[work] devices`; empty: as `[model]` says.
+    """
     from cadnode.notifying import notice_lanes
 
     _keep_private()
+    if device:
+        app.use_device(device)
     stopping = _stop_on_signals()
     app.open_audit("work")
     app.open_metrics("work")
@@ -225,14 +231,10 @@ def serve(app: App, config: Path | None) -> None:
     app.open_store(create=True).close()
     app.forget_metrics()
     app.open_metrics("serve")
-    arguments = ["--config", str(config)] if config else []
-    names = ("receive", "work", "web") if app.settings.web.enabled else ("receive", "work")
-    for name in names:
-        begin(app.metrics, PROCESS_RESTARTS, name)
-    supervisor = Supervisor(
-        {name: [sys.executable, "-m", "cadnode", name, *arguments] for name in names},
-        died=lambda name: app.metrics.add(PROCESS_RESTARTS, name),
-    )
+    wanted = programs(app.settings, config)
+    for program in wanted:
+        begin(app.metrics, PROCESS_RESTARTS, program.kind)
+    supervisor = Supervisor(wanted, died=lambda kind: app.metrics.add(PROCESS_RESTARTS, kind))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: supervisor.stop())
     if not supervisor.run():

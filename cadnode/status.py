@@ -82,7 +82,7 @@ class StatusReader:
                 disk=disk,
                 processes=processes,
                 certificates=certificates,
-                expected=(RECEIVE, WORK, *web),
+                expected=(RECEIVE, *(WORK for _ in settings.work.places), *web),
                 now=now,
             ),
         )

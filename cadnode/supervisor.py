@@ -27,13 +27,24 @@ SETTINGS_STATUS = 2
 """Exit status of a process whose settings do not hold: starting it again would not help."""
 
 SUPERVISED = "CADNODE_SUPERVISED"
-"""Set for child processes: their standard input is a pipe that closes with the supervisor."""
+"""Set for child processes, to their name: their standard input is a pipe that closes with the
+supervisor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One process to keep running."""
+
+    name: str
+    """No other has it."""
+    kind: str
+    """As `work`: several may be of one kind."""
+    command: Sequence[str]
 
 
 @dataclass
 class _Child:
-    name: str
-    command: Sequence[str]
+    program: Program
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     start_at: float = 0.0
@@ -41,16 +52,16 @@ class _Child:
 
 
 class Supervisor:
-    """Keeps one process per command running until it is told to stop."""
+    """Keeps one process per program running until it is told to stop."""
 
     def __init__(
         self,
-        commands: dict[str, Sequence[str]],
-        died: Callable[[str], None] = lambda _name: None,
+        programs: Sequence[Program],
+        died: Callable[[str], None] = lambda _kind: None,
     ) -> None:
-        """`died` is told the name of a process that has ended by itself."""
+        """`died` is told the kind of a process that has ended by itself."""
         self._died = died
-        self._children = [_Child(name, command) for name, command in commands.items()]
+        self._children = [_Child(program) for program in programs]
         self._stopping = threading.Event()
         self._hopeless = False
 
@@ -88,8 +99,8 @@ class Supervisor:
             child.deaths = 1 if settled else child.deaths + 1
             pause = pause_after(child.deaths)
             child.start_at = now + pause
-            self._died(child.name)
-            log.error("a process died", process=child.name, status=status, again_in_s=pause)
+            self._died(child.program.kind)
+            log.error("a process died", process=child.program.name, status=status, again_in_s=pause)
         if now >= child.start_at:
             child.process = self._start(child)
             child.started_at = now
@@ -97,16 +108,16 @@ class Supervisor:
     def _start(self, child: _Child) -> subprocess.Popen[bytes]:
         # A group of its own: Ctrl-C reaches the supervisor alone, which stops all in order.
         process = subprocess.Popen(  # noqa: S603  our own program
-            child.command,
+            child.program.command,
             stdin=subprocess.PIPE,
-            env={**os.environ, SUPERVISED: "1"},
+            env={**os.environ, SUPERVISED: child.program.name},
             start_new_session=True,
         )
-        log.info("started", process=child.name, pid=process.pid)
+        log.info("started", process=child.program.name, pid=process.pid)
         return process
 
     def _stop_all(self) -> None:
-        running = [(child.name, child.process) for child in self._children if child.process]
+        running = [(c.program.name, c.process) for c in self._children if c.process]
         for _, process in running:
             process.terminate()
         deadline = time.monotonic() + STOP_SECONDS

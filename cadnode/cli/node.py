@@ -37,11 +37,16 @@ def receive(config: ConfigOption = None) -> None:
     processes.receive(_logging(app_for(config)))
 
 
-def work(config: ConfigOption = None) -> None:
+def work(
+    device: Annotated[
+        str, typer.Option(help='What the model runs on: "cpu" or the number of a GPU.')
+    ] = "",
+    config: ConfigOption = None,
+) -> None:
     """Analyze, report and deliver, until SIGTERM or Ctrl-C."""
     from cadnode import processes
 
-    processes.work(_logging(app_for(config)))
+    processes.work(_logging(app_for(config)), device)
 
 
 def web(config: ConfigOption = None) -> None:

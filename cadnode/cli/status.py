@@ -96,7 +96,7 @@ def _print(found: NodeStatus) -> None:
         ["PROCESS", "HOST", "PID", "SEEN", "STARTED", "RUNS ON"],
         (
             [
-                record.name,
+                record.label,
                 record.host,
                 record.pid,
                 _seen(record, found.at),

@@ -89,6 +89,12 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
+def _device(value: str) -> str:
+    if value != "cpu" and not value.isdecimal():
+        raise ValueError('a device is "cpu" or the number of a GPU, as "0"')
+    return value
+
+
 def _issuer(value: str) -> str:
     if not value:
         return value
@@ -232,8 +238,10 @@ class DatabaseTable(_Table):
 
 
 class WorkTable(_Table):
-    """`[work]`: leases and tries of the worker."""
+    """`[work]`: how many workers there are, their leases and tries."""
 
+    processes: Annotated[int, Field(ge=1, le=64)] = 1
+    devices: tuple[Annotated[str, AfterValidator(_device)], ...] = ()
     lease_seconds: Positive = 60.0
     poll_seconds: Positive = 0.25
     max_tries: Annotated[int, Field(ge=4)] = 5
@@ -242,6 +250,19 @@ class WorkTable(_Table):
     decode_seconds: Positive = 60.0
     decode_memory_mb: Annotated[int, Field(ge=256)] = 4096
     """Of the process that decodes compressed pixels."""
+
+    @model_validator(mode="after")
+    def _counted_once(self) -> WorkTable:
+        if self.devices and self.processes != 1:
+            raise ValueError(
+                "processes and devices: one of the two; a device named twice gets two processes"
+            )
+        return self
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """One entry for each worker: its device, or empty where `[model] device` says it."""
+        return self.devices or ("",) * self.processes
 
 
 class DeliveryTable(_Table):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
@@ -44,7 +45,8 @@ def alerts(
     expected: Sequence[str],
     now: datetime,
 ) -> tuple[Alert, ...]:
-    """Every alert, those that need a person first; `expected` names the processes of the node."""
+    """Every alert, those that need a person first; `expected` names the processes of the node,
+    each as often as it is to run."""
     found = [
         *_processes(processes, expected, now),
         *_disk(disk),
@@ -64,13 +66,7 @@ def _processes(
         do = "Start `cadnode serve`, as a service that starts by itself, and read its log."
         yield Alert(True, "process", "", "The node does not run: none of its processes is seen", do)
         return
-    for name in expected:
-        if seen(records, name, now):
-            continue
-        last = max((r.beat_at for r in records if r.name == name), default=None)
-        since = f" since {_when(last)}" if last else ""
-        what = f"`cadnode {name}` is not seen{since}"
-        yield Alert(name != WEB, "process", name, what, DO[name])
+    yield from _missing(records, expected, now)
     there = [record for record in records if record.is_seen(now)]
     for record in there:
         who = f"`cadnode {record.name}` on {record.host}"
@@ -118,6 +114,21 @@ def _processes(
             "The processes are of different versions of cadnode",
             "Restart `cadnode serve`.",
         )
+
+
+def _missing(
+    records: Sequence[ProcessRecord], expected: Sequence[str], now: datetime
+) -> Iterator[Alert]:
+    for name, wanted in Counter(expected).items():
+        count = len(seen(records, name, now))
+        if count == 0:
+            last = max((r.beat_at for r in records if r.name == name), default=None)
+            since = f" since {_when(last)}" if last else ""
+            what = f"`cadnode {name}` is not seen{since}"
+            yield Alert(name != WEB, "process", name, what, DO[name])
+        elif count < wanted:
+            what = f"{wanted} processes `cadnode {name}` should run, {count} are seen"
+            yield Alert(False, "process", name, what, "The work goes on, slower. Read the log.")
 
 
 def _disk(disk: DiskStatus) -> Iterator[Alert]:

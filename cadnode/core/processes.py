@@ -47,6 +47,8 @@ class ProcessFacts:
     """How long it computed on them."""
     patches_per_second: float | None = None
     """While it computed, in the last minutes; None when it had nothing to do."""
+    called: str = ""
+    """How `cadnode serve` calls it, as "work 2"; empty for one that was started by itself."""
 
     def as_json(self) -> dict[str, Any]:
         """What is kept in the job database."""
@@ -72,6 +74,11 @@ class ProcessRecord:
     beat_at: datetime
     """When it last said that it is there."""
     facts: ProcessFacts = field(default_factory=ProcessFacts)
+
+    @property
+    def label(self) -> str:
+        """Its name, with its number where there are several."""
+        return self.facts.called or self.name
 
     def is_seen(self, now: datetime) -> bool:
         """False for one that was killed, hangs, or cannot reach the job database."""

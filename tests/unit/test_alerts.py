@@ -67,6 +67,7 @@ def said(
     disk: DiskStatus = ROOMY,
     processes: Sequence[ProcessRecord] = ALL,
     certificates: Sequence[CertificateStatus] = (),
+    expected: Sequence[str] = ("receive", "work", "web"),
     now: datetime = NOW,
 ) -> tuple[Alert, ...]:
     return alerts(
@@ -76,7 +77,7 @@ def said(
         disk=disk,
         processes=processes,
         certificates=certificates,
-        expected=("receive", "work", "web"),
+        expected=expected,
         now=now,
     )
 
@@ -130,6 +131,16 @@ def test_a_file_that_changed_under_some_processes_is_noted():
     (alert,) = said(processes=[ALL[0], other, ALL[2]])
     assert not alert.urgent
     assert "different settings" in alert.what
+
+
+def test_one_of_several_workers_that_is_missing_is_noted_and_all_of_them_are_urgent():
+    two = ("receive", "work", "work", "web")
+    (alert,) = said(expected=two)
+    assert (alert.urgent, alert.subject) == (False, "work")
+    assert "2 processes `cadnode work` should run, 1 are seen" in alert.what
+    assert said(expected=two, processes=[*ALL, process("work", id="another")]) == ()
+    (alert,) = said(expected=two, processes=[ALL[0], ALL[2]])
+    assert alert.urgent
 
 
 def test_a_destination_that_does_not_answer_is_urgent_with_what_waits_for_it():

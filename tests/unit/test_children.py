@@ -1,0 +1,60 @@
+"""Which processes `cadnode serve` runs with which settings."""
+
+from __future__ import annotations
+
+import pytest
+
+from cadnode.children import programs
+from cadnode.config import Settings, load_settings
+from cadnode.core.errors import ConfigError
+
+
+def settings_of(**work: object) -> Settings:
+    return Settings(work=work, web={"enabled": False})
+
+
+def commands(settings: Settings) -> list[tuple[str, str]]:
+    """(name, words after `cadnode`) of every worker."""
+    return [
+        (program.name, " ".join(program.command[3:]))
+        for program in programs(settings, None)
+        if program.kind == "work"
+    ]
+
+
+def test_a_node_has_one_worker_unless_it_is_told_otherwise():
+    assert [p.name for p in programs(Settings(), None)] == ["receive", "work", "web"]
+    assert commands(settings_of()) == [("work", "work")]
+
+
+def test_each_of_several_workers_has_a_name_of_its_own():
+    assert [name for name, _ in commands(settings_of(processes=3))] == ["work", "work 2", "work 3"]
+
+
+def test_a_worker_is_told_its_device():
+    assert commands(settings_of(devices=["0", "1", "cpu"])) == [
+        ("work", "work --device 0"),
+        ("work 2", "work --device 1"),
+        ("work 3", "work --device cpu"),
+    ]
+
+
+def test_every_process_reads_the_same_file(tmp_path):
+    file = tmp_path / "cadnode.toml"
+    for program in programs(Settings(), file):
+        assert list(program.command[-2:]) == ["--config", str(file)]
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ('devices = ["gpu 0"]', "number of a GPU"),
+        ('processes = 2\ndevices = ["0"]', "one of the two"),
+        ("processes = 0", "processes"),
+    ],
+)
+def test_workers_that_cannot_be_started_are_refused_with_the_settings(tmp_path, lines, said):
+    file = tmp_path / "cadnode.toml"
+    file.write_text(f"[work]\n{lines}\n")
+    with pytest.raises(ConfigError, match=said):
+        load_settings(file, {})
