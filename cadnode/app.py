@@ -66,6 +66,8 @@ class App:
         self.origins = origins or Origins()
         self.audit: AuditTrail = NoTrail()
         self.metrics: Metrics = NoMetrics()
+        self.announce: Callable[[], None] = lambda: None
+        """Tells the workers of this machine that an image has come."""
         self.device = ""
         """What this process was told to compute on: "cpu" or a GPU's number; empty: `[model]`."""
 
@@ -162,6 +164,12 @@ class App:
             log.warning("old counts stay", detail=error.strerror or str(error))
 
     # ---- storage ---------------------------------------------------------------------------
+
+    def open_doorbell(self) -> None:
+        """From now on wake the workers of this machine when an image has come."""
+        from cadnode.doorbell import Doorbell
+
+        self.announce = Doorbell(self.settings.node.data_dir).ring
 
     def open_store(self, *, create: bool = False, url: str | None = None) -> Store:
         """The job database; `create` makes it or brings it to this version's schema, and
@@ -356,6 +364,7 @@ class App:
                 watch,
                 identify=self.settings.node.keep_identifiers,
                 clock=utc_now,
+                announce=self.announce,
             ),
             room=spool.has_room,
             no_tls=lambda address, why: self.audit.record(

@@ -195,6 +195,7 @@ class Fetcher:
                     self._store.exams,
                     watch,
                     identify=self._app.settings.node.keep_identifiers,
+                    announce=self._app.announce,
                     clock=utc_now,
                 )
             ),

@@ -8,14 +8,16 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
+from types import MappingProxyType
 
 import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from cadnode.app import App, lease_owner, once, utc_now
+from cadnode.bell import Bell
 from cadnode.children import programs
 from cadnode.clock_watch import ClockLane, horizons
 from cadnode.core.audit import ApplicationStarted, ApplicationStopped, StudyDeleted
@@ -23,6 +25,7 @@ from cadnode.core.errors import CadnodeError, NothingToPurge, SpoolFull
 from cadnode.core.metrics import PROCESS_RESTARTS, begin
 from cadnode.core.ports import Classifier
 from cadnode.core.retention import RECEIVED_AT_ONCE
+from cadnode.doorbell import Listener
 from cadnode.heartbeat import Vitals, moved, open_heart
 from cadnode.proof_parts import HAND_OVER, commitment_lane, proof_lanes
 from cadnode.pulling import PullLane
@@ -53,6 +56,7 @@ def receive(app: App) -> None:
     app.open_metrics("receive")
     store = app.open_store(create=True)
     spool = app.spool()
+    app.open_doorbell()
     scp = app.storage_scp(store.exams, spool)
     scp.start()
     heart = open_heart(app, store, "receive")
@@ -90,6 +94,8 @@ def work(app: App, device: str = "") -> None:
     app.open_metrics("work")
     store = app.open_store(create=True)
     spool = app.spool()
+    app.open_doorbell()
+    images, results = Bell(), Bell()
     settings = app.settings
     lease = timedelta(seconds=settings.work.lease_seconds)
     vitals = Vitals(app, drift=lambda: moved(app, store))
@@ -141,35 +147,38 @@ def work(app: App, device: str = "") -> None:
             clock=utc_now,
             stopping=stopping,
             metrics=app.metrics,
+            stepped=results.ring,
         ),
         *deliveries,
         *pulls,
         *proofs,
         *notice_lanes(app, store, owner=owner, clock=utc_now),
     ]
-    threads = _threads(lanes, app, stopping)
+    bells = {AnalysisLane.name: images} | {lane.name: results for lane in deliveries}
+    threads = _threads(lanes, app, stopping, bells)
+    listener = Listener(settings.node.data_dir, images)
     loading = threading.Thread(target=_load, args=(classifier,), name="loading", daemon=True)
+    listener.start()
     for thread in (*threads, loading):
         thread.start()
     heart = open_heart(app, store, "work", vitals)
     app.audit.record(ApplicationStarted("work", os.getpid()))
     log.info("working", lanes=[lane.name for lane in lanes], owner=owner)
     stopping.wait()
+    listener.close()
+    for bell in (images, results):
+        bell.ring()
     scheduler.shutdown(wait=False)
     deadline = time.monotonic() + STOP_SECONDS - 1
-    for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
+    unfinished = _unfinished(threads, deadline)
     app.audit.record(ApplicationStopped("work", os.getpid()))
     app.audit.close(max(0.5, deadline - time.monotonic()))
     heart.stop()
-    unfinished = [thread.name for thread in threads if thread.is_alive()]
     if unfinished:
         # A peer that hangs cannot be interrupted; the leases run out.
         log.warning("stopped in mid-step", lanes=unfinished)
-        for lane in deliveries:
-            lane.hand_back()
-        for pull in pulls:
-            pull.hand_back()
+        for hand_back in [lane.hand_back for lane in deliveries] + [p.hand_back for p in pulls]:
+            hand_back()
     else:
         store.close()
         log.info("stopped", process="work")
@@ -241,17 +250,35 @@ def serve(app: App, config: Path | None) -> None:
         sys.exit(SETTINGS_STATUS)
 
 
-def _threads(lanes: Sequence[Lane], app: App, stopping: threading.Event) -> list[threading.Thread]:
+def _threads(
+    lanes: Sequence[Lane],
+    app: App,
+    stopping: threading.Event,
+    bells: Mapping[str, Bell] = MappingProxyType({}),
+) -> list[threading.Thread]:
+    """A thread for each lane; `bells` wake some of them, by name."""
+    poll_seconds = app.settings.work.poll_seconds
     return [
         threading.Thread(
             target=run_lane,
             args=(lane,),
-            kwargs={"stopping": stopping, "poll_seconds": app.settings.work.poll_seconds},
+            kwargs={
+                "stopping": stopping,
+                "poll_seconds": poll_seconds,
+                "bell": bells.get(lane.name),
+            },
             name=lane.name,
             daemon=True,
         )
         for lane in lanes
     ]
+
+
+def _unfinished(threads: Sequence[threading.Thread], deadline: float) -> Sequence[str]:
+    """The names of those that have not ended by `deadline` (monotonic seconds)."""
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return [thread.name for thread in threads if thread.is_alive()]
 
 
 def _load(classifier: Callable[[], Classifier]) -> None:

@@ -29,10 +29,12 @@ def keep(
     *,
     identify: bool,
     clock: Callable[[], datetime],
+    announce: Callable[[], None] = lambda: None,
 ) -> Acceptance:
     """Keep one received object for good: file synced and renamed, then its row committed.
 
-    `identify`: with what a person looks for the exam by.
+    `identify`: with what a person looks for the exam by. `announce` is called when there may be
+    something new to analyze.
     """
     with spool.receiving(incoming.study_instance_uid):
         kept = spool.keep_image(
@@ -57,6 +59,7 @@ def keep(
         )
         if acceptance is Acceptance.CONFLICT:
             spool.remove(kept.path)
+    announce()
     log.info(
         "received",
         sop_instance_uid=incoming.sop_instance_uid,

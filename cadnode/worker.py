@@ -16,6 +16,7 @@ from typing import Protocol
 
 import structlog
 
+from cadnode.bell import Bell
 from cadnode.core.breaker import BreakerRules, LineEvent, LineState, heard, needs_note
 from cadnode.core.delivery_ports import DeliveryStore
 from cadnode.core.errors import (
@@ -75,7 +76,9 @@ class AnalysisLane:
         clock: Callable[[], datetime],
         stopping: threading.Event,
         metrics: Metrics | None = None,
+        stepped: Callable[[], None] = lambda: None,
     ) -> None:
+        """`stepped` is called after each step: it may have left something to deliver."""
         self._metrics = metrics or NoMetrics()
         begin(self._metrics, LEASES_LOST, self.name)
         self._store = store
@@ -85,6 +88,7 @@ class AnalysisLane:
         self._retry = retry
         self._clock = clock
         self._stopping = stopping
+        self._stepped = stepped
 
     def run_once(self) -> bool:
         """Advance the exam that has been due longest."""
@@ -119,6 +123,7 @@ class AnalysisLane:
             self._went_badly(exam, error, Problem(error.code, error.detail))
         except Exception as error:
             self._went_badly(exam, error, Problem("E000", unexpected(error)))
+        self._stepped()
         return True
 
     def _went_badly(self, exam: Exam, error: Exception, problem: Problem) -> None:
@@ -300,10 +305,17 @@ class Renewal:
                 log.warning("could not renew a lease", detail=str(error))
 
 
-def run_lane(lane: Lane, *, stopping: threading.Event, poll_seconds: float) -> None:
-    """Work until `stopping`; a lane survives whatever one piece of work does to it."""
+def run_lane(
+    lane: Lane, *, stopping: threading.Event, poll_seconds: float, bell: Bell | None = None
+) -> None:
+    """Work until `stopping`; a lane survives whatever one piece of work does to it.
+
+    A lane with a bell looks for work when it rings, and every `poll_seconds` all the same; it is
+    to be rung once `stopping` is set.
+    """
     said, again_from = "", 0.0
     while not stopping.is_set():
+        heard = 0 if bell is None else bell.rings
         trouble = ""
         try:
             busy = lane.run_once()
@@ -316,5 +328,9 @@ def run_lane(lane: Lane, *, stopping: threading.Event, poll_seconds: float) -> N
         if trouble and (trouble != said or monotonic() >= again_from):
             log.error("the lane rests", lane=lane.name, detail=trouble)
             said, again_from = trouble, monotonic() + SAME_TROUBLE_SECONDS
-        if not busy:
+        if busy:
+            continue
+        if bell is None:
             stopping.wait(poll_seconds)
+        elif not stopping.is_set():
+            bell.wait(heard, poll_seconds)
