@@ -177,8 +177,7 @@ def work(app: App, device: str = "") -> None:
     if unfinished:
         # A peer that hangs cannot be interrupted; the leases run out.
         log.warning("stopped in mid-step", lanes=unfinished)
-        for hand_back in [lane.hand_back for lane in deliveries] + [p.hand_back for p in pulls]:
-            hand_back()
+        _hand_back(deliveries, pulls)
     else:
         store.close()
         log.info("stopped", process="work")
@@ -279,6 +278,13 @@ def _unfinished(threads: Sequence[threading.Thread], deadline: float) -> Sequenc
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
     return [thread.name for thread in threads if thread.is_alive()]
+
+
+def _hand_back(deliveries: Sequence[DeliveryLane], pulls: Sequence[PullLane]) -> None:
+    for lane in deliveries:
+        lane.hand_back()
+    for pull in pulls:
+        pull.hand_back()
 
 
 def _load(classifier: Callable[[], Classifier]) -> None:
