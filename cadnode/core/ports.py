@@ -122,18 +122,23 @@ class Sender(Protocol):
 
 
 class ResultFiles(Protocol):
-    """Where result objects are kept."""
+    """Where result objects are kept and images are read."""
 
     def keep_result(self, study_instance_uid: str, built: BuiltResult) -> StoredResult:
-        """Write the object aside, sync, rename. The same object twice leaves one file."""
+        """Keep the object for good: equal objects have equal content, in one file or in two.
+
+        Raises SpoolFull when it cannot be kept now."""
         ...
 
     def path_of(self, relative: str) -> Path:
-        """The absolute path of a file named relative to the data directory."""
+        """Where the file can be read now; nothing lies there when it is gone.
+
+        Raises NotFound for a path that leads elsewhere, ImageUnreachable when what keeps the file
+        does not answer."""
         ...
 
     def remove(self, relative: str) -> None:
-        """Delete the file if it is there."""
+        """Delete the file if it is there. Raises as `path_of`, and SpoolFull."""
         ...
 
 

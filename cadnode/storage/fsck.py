@@ -25,11 +25,12 @@ from cadnode.core.consistency import (
     contradictions,
 )
 from cadnode.core.errors import CadnodeError
+from cadnode.core.file_ports import NodeFiles, SpoolFile
 from cadnode.core.jobs import DeliveryStatus, ExamStatus
 from cadnode.storage.database import Database
 from cadnode.storage.facts import damage, node_facts
 from cadnode.storage.reading import ExamRecords
-from cadnode.storage.spool import Spool, SpoolFile, data_set_sha256
+from cadnode.storage.spool import data_set_sha256
 from cadnode.storage.tables import images, jobs, replaced_images, results
 
 ON_ITS_WAY = timedelta(minutes=10)
@@ -66,7 +67,7 @@ class Fsck:
     def __init__(
         self,
         database: Database,
-        spool: Spool,
+        spool: NodeFiles,
         *,
         destinations: Mapping[str, bool],
         now: datetime,
@@ -187,7 +188,7 @@ def _with_files(facts: NodeFacts) -> Iterator[_Kept]:
 
 
 def _permissions(
-    spool: Spool, files: Sequence[SpoolFile], database_files: Sequence[Path]
+    spool: NodeFiles, files: Sequence[SpoolFile], database_files: Sequence[Path]
 ) -> Iterator[Discrepancy]:
     # What is being received gets its rights when it is kept; its folder is closed to others.
     modes = [(file.path, file.mode) for file in files if not file.is_partial]

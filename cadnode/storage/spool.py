@@ -19,66 +19,25 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
-from cadnode.core.errors import NotFound, SpoolFull, UnreadableObject
+from cadnode.core.errors import ImageUnreachable, NotFound, SpoolFull, UnreadableObject
 from cadnode.core.exam import BuiltResult
+from cadnode.core.file_ports import HOLDING, PARTIAL_SUFFIX, DiskUsage, KeptFile, SpoolFile
 from cadnode.core.jobs import StoredResult
 from cadnode.storage.locks import alone, shared
 
 _CHUNK = 1 << 20
 _PREAMBLE = 128
 _UID = re.compile(r"[0-9.]{1,64}")
-_FOLDERS = ("incoming", "images", "results", "locks")
-_HOLDING_FILES = ("incoming", "images", "results")
-PARTIAL_SUFFIX = ".part"
+_FOLDERS = (*HOLDING, "locks")
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
-@dataclass(frozen=True, slots=True)
-class KeptFile:
-    """An image on disk for good."""
-
-    path: str
-    """Relative to the data directory."""
-    size: int
-    """Bytes of the whole file."""
-    sha256: str
-    """Of the Data Set alone, see `data_set_sha256`."""
-
-
-class DiskUsage(Protocol):
-    """As `shutil.disk_usage` gives it, in bytes."""
-
-    @property
-    def total(self) -> int: ...
-    @property
-    def used(self) -> int: ...
-    @property
-    def free(self) -> int: ...
-
-
-@dataclass(frozen=True, slots=True)
-class SpoolFile:
-    """Anything below the folders of the spool that is not a folder."""
-
-    path: str
-    """Relative to the data directory."""
-    size: int
-    mode: int
-    modified_at: datetime
-
-    @property
-    def is_partial(self) -> bool:
-        """Being written, or left behind by a writer that died."""
-        return self.path.endswith(PARTIAL_SUFFIX)
-
-
 class Spool:
-    """The files of one node below its data directory. Also the ResultFiles of `core.ports`."""
+    """The NodeFiles of `core.file_ports` in a folder, of one machine or shared by several."""
 
     def __init__(
         self,
@@ -86,13 +45,16 @@ class Spool:
         reserve_bytes: int,
         *,
         make: bool = True,
+        machine: str = "",
         disk_usage: Callable[[Path], DiskUsage] = shutil.disk_usage,
     ) -> None:
-        """`reserve_bytes` stay free on the disk for the database and the logs.
+        """`reserve_bytes` stay free on the disk for the database and the logs. Where several
+        machines share `data_dir`, `machine` is the name of this one among them.
 
         The folders are made unless `make` is False; raises SpoolFull when that cannot be.
         """
         self._root = data_dir.resolve()
+        self._incoming = self._root / "incoming" / machine
         self._reserve = reserve_bytes
         self._disk_usage = disk_usage
         if make:
@@ -101,7 +63,7 @@ class Spool:
     @property
     def incoming_dir(self) -> Path:
         """Where a receiver writes; on the same file system as the kept images."""
-        return self._root / "incoming"
+        return self._incoming
 
     def keep_image(
         self, incoming: Path, *, study_instance_uid: str, sop_instance_uid: str
@@ -119,7 +81,7 @@ class Spool:
                 sha256 = data_set_sha256(stream)
                 os.fchmod(stream.fileno(), 0o600)
                 os.fsync(stream.fileno())
-            relative = _place("images", study_instance_uid, sop_instance_uid, sha256)
+            relative = place("images", study_instance_uid, sop_instance_uid, sha256)
             target = self._make_room_for(relative)
             if _holds(target, sha256):
                 incoming.unlink()
@@ -134,7 +96,7 @@ class Spool:
         Raises SpoolFull when it cannot be written.
         """
         sha256 = hashlib.sha256(built.content).hexdigest()
-        relative = _place("results", study_instance_uid, built.sop_instance_uid, sha256)
+        relative = place("results", study_instance_uid, built.sop_instance_uid, sha256)
         with _translated():
             target = self._make_room_for(relative)
             # mkstemp makes the file 0600.
@@ -165,6 +127,28 @@ class Spool:
             raise NotFound("a path leads out of the data directory")
         return path
 
+    def size_of(self, relative: str) -> int | None:
+        """Bytes of the file; None when it is gone. Raises NotFound, ImageUnreachable."""
+        try:
+            return self.path_of(relative).stat().st_size
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ImageUnreachable(f"a stored file cannot be seen: {error.strerror}") from error
+
+    def opened(self, relative: str) -> AbstractContextManager[BinaryIO]:
+        """The file, to be read. Raises NotFound and OSError."""
+        return self.path_of(relative).open("rb")
+
+    def mend(self, relative: str, size: int, copy: str) -> None:
+        """See NodeFiles.mend."""
+        with _translated():
+            if self.size_of(relative) == size:
+                self.remove(copy)
+            else:
+                self.path_of(copy).replace(self.path_of(relative))
+                _sync_folder(self.path_of(relative).parent)
+
     def remove(self, relative: str) -> None:
         """Delete the file if it is there."""
         with _translated():
@@ -180,12 +164,12 @@ class Spool:
 
     def receiving(self, study_instance_uid: str) -> AbstractContextManager[None]:
         """Hold this from keeping an image until its row is committed: `clearing` stays out."""
-        return shared(self._lock_file(_shard(study_instance_uid)))
+        return shared(self._lock_file(shard_of(study_instance_uid)))
 
     def clearing(self, study_instance_uid: str) -> AbstractContextManager[bool]:
         """Hold this from the look at the rows until the files are removed: no image of the study
         is kept meanwhile. False when one is being kept at this moment: come back later."""
-        return alone(self._lock_file(_shard(study_instance_uid)))
+        return alone(self._lock_file(shard_of(study_instance_uid)))
 
     def clearing_path(self, relative: str) -> AbstractContextManager[bool]:
         """`clearing` for the study that a file belongs to, whichever it is."""
@@ -209,7 +193,7 @@ class Spool:
             if file.modified_at < moment:
                 yield file.path
 
-    def walk(self, folders: Sequence[str] = _HOLDING_FILES) -> Iterator[SpoolFile]:
+    def walk(self, folders: Sequence[str] = HOLDING) -> Iterator[SpoolFile]:
         """Every file below `folders`, by name. One that vanishes meanwhile is left out."""
         for folder in self.folders(folders):
             within = self.relative(folder)
@@ -231,9 +215,12 @@ class Spool:
         """The folders of the spool and every folder in them."""
         for name in folders:
             yield self._root / name
-            for entry in _entries(self._root / name):
-                if entry.is_dir(follow_symlinks=False):
-                    yield Path(entry.path)
+            within = [
+                f"{name}/{entry.name}"
+                for entry in _entries(self._root / name)
+                if entry.is_dir(follow_symlinks=False)
+            ]
+            yield from self.folders(within)
 
     def relative(self, path: Path) -> str:
         """How the database and the administrator name a file; `path` itself outside the spool."""
@@ -245,6 +232,7 @@ class Spool:
         with _translated():
             for folder in (self._root, *(self._root / name for name in _FOLDERS)):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._incoming.mkdir(mode=0o700, exist_ok=True)
             for name in _FOLDERS:
                 (self._root / name).chmod(0o700)
 
@@ -298,17 +286,20 @@ def _holds(file: Path, sha256: str) -> bool:
         return False
 
 
-def _place(folder: str, study_instance_uid: str, sop_instance_uid: str, sha256: str) -> str:
+def place(folder: str, study_instance_uid: str, sop_instance_uid: str, sha256: str) -> str:
+    """How a file with this content is named below the data directory: nothing in it is a
+    stranger's free text."""
     # UIDs come from strangers: only what cannot be anything else than a name becomes one.
     name = (
         sop_instance_uid
         if _UID.fullmatch(sop_instance_uid)
         else hashlib.sha256(sop_instance_uid.encode()).hexdigest()
     )
-    return f"{folder}/{_shard(study_instance_uid)}/{name}-{sha256[:16]}.dcm"
+    return f"{folder}/{shard_of(study_instance_uid)}/{name}-{sha256[:16]}.dcm"
 
 
-def _shard(study_instance_uid: str) -> str:
+def shard_of(study_instance_uid: str) -> str:
+    """The folder of a study's files, one of 256."""
     return hashlib.sha256(study_instance_uid.encode()).hexdigest()[:2]
 
 

@@ -20,7 +20,7 @@ from cadnode.storage.database import Database, upgrade
 from cadnode.storage.exam_store import SqlExamStore
 from cadnode.storage.reading import ExamRecords
 from cadnode.storage.retention import UNKNOWN_AFTER, remove_unknown
-from cadnode.storage.spool import Spool, _place
+from cadnode.storage.spool import Spool, place
 from tests.contract.exams import T0, new_image
 
 
@@ -110,7 +110,7 @@ def test_a_strangers_uid_never_becomes_a_path(spool: Spool, uid: str):
 
 @given(uid=st.text(max_size=80))
 def test_any_uid_gives_one_plain_name(uid: str):
-    folder, shard, name = _place("images", uid, uid, "f" * 64).split("/")
+    folder, shard, name = place("images", uid, uid, "f" * 64).split("/")
     assert (folder, len(shard)) == ("images", 2)
     assert name.endswith("-ffffffffffffffff.dcm")
     assert name.isascii()
