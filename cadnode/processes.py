@@ -97,11 +97,10 @@ def work(app: App, device: str = "") -> None:
     app.open_doorbell()
     images, results = Bell(), Bell()
     settings = app.settings
-    lease = timedelta(seconds=settings.work.lease_seconds)
+    lease, owner = timedelta(seconds=settings.work.lease_seconds), lease_owner()
     vitals = Vitals(app, drift=lambda: moved(app, store))
     classifier = once(vitals.classifier)
     pipeline = app.pipeline(store.exams, spool, classifier=classifier)
-    owner = lease_owner()
     deliveries = [
         DeliveryLane(
             name,
@@ -154,8 +153,8 @@ def work(app: App, device: str = "") -> None:
         *proofs,
         *notice_lanes(app, store, owner=owner, clock=utc_now),
     ]
-    bells = {AnalysisLane.name: images} | {lane.name: results for lane in deliveries}
-    threads = _threads(lanes, app, stopping, bells)
+    woken = dict.fromkeys([lane.name for lane in deliveries], results)
+    threads = _threads(lanes, app, stopping, woken | {AnalysisLane.name: images})
     listener = Listener(settings.node.data_dir, images)
     loading = threading.Thread(target=_load, args=(classifier,), name="loading", daemon=True)
     listener.start()
