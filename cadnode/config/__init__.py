@@ -24,6 +24,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from cadnode.config.origin import Origins, hash_of, name_of
 from cadnode.config.tables import (
     AuditTable,
+    CeleryTable,
     DatabaseTable,
     DeliveryTable,
     DestinationTable,
@@ -37,6 +38,7 @@ from cadnode.config.tables import (
     PullTable,
     RetentionTable,
     SourceTable,
+    StorageTable,
     TlsTable,
     WebTable,
     WorkTable,
@@ -71,7 +73,9 @@ class Settings(BaseSettings):
     exam: ExamTable = ExamTable()
     model: ModelTable = ModelTable()
     database: DatabaseTable = DatabaseTable()
+    storage: StorageTable = StorageTable()
     work: WorkTable = WorkTable()
+    celery: CeleryTable = CeleryTable()
     delivery: DeliveryTable = DeliveryTable()
     retention: RetentionTable = RetentionTable()
     web: WebTable = WebTable()
@@ -146,6 +150,11 @@ class Settings(BaseSettings):
     def database_url(self) -> str:
         """The job database in force."""
         return self.database.url or f"sqlite:///{self.node.data_dir / 'cadnode.db'}"
+
+    @property
+    def files_dir(self) -> Path:
+        """Whose disk holds what is received: the shared folder, or the data folder."""
+        return self.storage.folder or self.node.data_dir
 
     @property
     def web_certificate(self) -> tuple[Path | None, Path | None]:
@@ -366,6 +375,10 @@ def _absolute(settings: Settings, base: Path) -> Settings:
     if url.startswith("sqlite:///") and not url.startswith("sqlite:////"):
         url = f"sqlite:///{(base / url.removeprefix('sqlite:///')).resolve()}"
     database = settings.database.model_copy(update={"url": url})
+    places = {name: getattr(settings.storage, name) for name in ("folder", "secret_key_file", "ca")}
+    storage = settings.storage.model_copy(
+        update={name: (base / path).resolve() for name, path in places.items() if path}
+    )
     return settings.model_copy(
         update={
             "audit": audit,
@@ -374,6 +387,7 @@ def _absolute(settings: Settings, base: Path) -> Settings:
             "tls": tls,
             "model": model,
             "database": database,
+            "storage": storage,
             "web": web,
         }
     )

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -55,6 +56,12 @@ def _url(value: str) -> str:
     parts = urlsplit(value)
     if value and (parts.scheme not in ("http", "https") or not parts.hostname):
         raise ValueError("an address of the web begins with http:// or https:// and a host")
+    return value.rstrip("/")
+
+
+def _bucket(value: str) -> str:
+    if value and not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,62}(/[\w.=-]+)*/?", value, re.ASCII):
+        raise ValueError("a place for objects is written as s3://bucket/prefix")
     return value.rstrip("/")
 
 
@@ -237,6 +244,34 @@ class DatabaseTable(_Table):
     url: str = ""
 
 
+class StorageTable(_Table):
+    """`[storage]`: where images and results lie, if not in the data folder of this machine."""
+
+    folder: Path | None = None
+    url: Annotated[str, AfterValidator(_bucket)] = ""
+    endpoint_url: Annotated[str, AfterValidator(_url)] = ""
+    region: str = ""
+    access_key: str = ""
+    secret_key: SecretStr = SecretStr("")
+    secret_key_file: Path | None = None
+    ca: Path | None = None
+    seconds: Positive = 30.0
+    cache_mb: Annotated[int, Field(ge=64)] = 10240
+
+    @model_validator(mode="after")
+    def _one_place(self) -> StorageTable:
+        if self.folder is not None and self.url:
+            raise ValueError("folder and url: one of the two")
+        if "@" in self.endpoint_url:
+            raise ValueError("endpoint_url has no name in it: see access_key")
+        has_secret = bool(self.secret_key.get_secret_value())
+        if has_secret and self.secret_key_file:
+            raise ValueError("secret_key and secret_key_file: one of the two")
+        if bool(self.access_key) != (has_secret or self.secret_key_file is not None):
+            raise ValueError("access_key and secret_key (or its file) go together")
+        return self
+
+
 class WorkTable(_Table):
     """`[work]`: how many workers there are, their leases and tries."""
 
@@ -263,6 +298,28 @@ class WorkTable(_Table):
     def places(self) -> tuple[str, ...]:
         """One entry for each worker: its device, or empty where `[model] device` says it."""
         return self.devices or ("",) * self.processes
+
+
+class CeleryTable(_Table):
+    """`[celery]`: a broker that carries job numbers to workers on other machines."""
+
+    enabled: bool = False
+    broker_url: str = "amqp://guest:guest@localhost:5672//"
+    prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "cadnode"
+    sweep_seconds: Positive = 2.0
+    idle_seconds: Positive = 10.0
+
+    @model_validator(mode="after")
+    def _broker_is_known(self) -> CeleryTable:
+        # A message that names the value would show its password.
+        schemes = ("amqp", "amqps", "pyamqp", "redis", "rediss", "sentinel")
+        for url in self.broker_url.split(";"):
+            if url.partition("://")[0] not in schemes or "://" not in url:
+                raise ValueError(
+                    "broker_url is written as amqp://user:password@host:5672//"
+                    " or redis://:password@host:6379/0"
+                )
+        return self
 
 
 class DeliveryTable(_Table):

@@ -1,0 +1,221 @@
+"""The objects of one prefix in an S3-compatible store, through fsspec.
+
+Every call ends within its time, in an answer or in an error that says in our words why not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from cadnode.core.errors import ConfigError, ImageUnreachable
+
+PUTS_AT_ONCE = 8
+"""An object is in memory while it is sent, one of more than two parts in two of them."""
+PART = 16 << 20
+CONNECTIONS = 64
+CONNECT_SECONDS = 3.0
+"""A store that is there answers within; a sender waits meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectAccess:
+    """Where the objects are and who asks for them."""
+
+    url: str
+    """As s3://bucket/prefix; the prefix may be empty."""
+    endpoint_url: str = ""
+    """Empty: that of Amazon."""
+    region: str = ""
+    access_key: str = ""
+    """Empty: as the environment or the machine's role has it."""
+    secret_key: str = field(default="", repr=False)
+    ca: Path | None = None
+    """Whom to trust behind an https:// endpoint, in place of the system's authorities."""
+    seconds: float = 30.0
+    """For one object, retries included."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """One object of a listing."""
+
+    key: str
+    """Below the prefix."""
+    size: int
+    modified_at: datetime
+
+
+class Objects:
+    """The objects below one prefix; for any number of threads.
+
+    Every method raises ImageUnreachable when the store does not answer or refuses, or has no such
+    bucket; nothing is asked of it before the first one is called.
+    """
+
+    def __init__(self, access: ObjectAccess) -> None:
+        self._access = access
+        self._root = access.url.removeprefix("s3://").rstrip("/")
+        self._puts = threading.BoundedSemaphore(PUTS_AT_ONCE)
+        self._opening = threading.Lock()
+        self._opened: Any = None
+
+    @property
+    def name(self) -> str:
+        """Where the objects are, for persons."""
+        host = urlsplit(self._access.endpoint_url).netloc
+        return f"s3://{self._root}" + (f" at {host}" if host else "")
+
+    def put(self, file: Path, key: str) -> None:
+        """The content of `file` as an object; all of it or nothing is there."""
+        with self._puts, self._translated():
+            self._call("put_file", str(file), self._path(key), chunksize=PART)
+
+    def put_bytes(self, content: bytes, key: str) -> None:
+        """`content` as an object; all of it or nothing is there."""
+        with self._puts, self._translated():
+            self._call("pipe_file", self._path(key), content, chunksize=PART)
+
+    def get(self, key: str, file: Path) -> bool:
+        """The object as a file; False when there is none of this name."""
+        try:
+            with self._translated():
+                self._call("get_file", self._path(key), str(file))
+        except FileNotFoundError:
+            return self._gone(key)
+        return True
+
+    def size(self, key: str) -> int | None:
+        """Bytes of the object; None when there is none of this name."""
+        try:
+            with self._translated():
+                return int(self._call("info", self._path(key))["size"])
+        except FileNotFoundError:
+            self._gone(key)
+            return None
+
+    def copy(self, source: str, target: str) -> None:
+        """The object once more under another name, within the store."""
+        with self._translated():
+            self._call("cp_file", self._path(source), self._path(target))
+
+    def remove(self, key: str) -> None:
+        """Delete the object if it is there."""
+        try:
+            with self._translated():
+                self._call("rm_file", self._path(key))
+        except FileNotFoundError:
+            self._gone(key)
+
+    def list(self, folder: str) -> Iterator[StoredObject]:
+        """Every object whose key begins with `folder` and a slash, by key."""
+        with self._translated():
+            found = self._call("find", self._path(folder) + "/", detail=True)
+        for path in sorted(found):
+            entry = found[path]
+            modified = entry.get("LastModified") or datetime.now(UTC)
+            key = path.removeprefix(f"{self._root}/")
+            yield StoredObject(key, int(entry["size"]), modified)
+
+    def _gone(self, key: str) -> bool:
+        """False when the store knows its bucket and has no such object there: what is said to be
+        gone is given up for good, so a wrong bucket must not look like it."""
+        bucket, _, path = self._path(key).partition("/")
+        try:
+            with self._translated():
+                found = self._call(
+                    "call_s3", "list_objects_v2", Bucket=bucket, Prefix=path, MaxKeys=1
+                )
+        except FileNotFoundError as error:
+            raise ImageUnreachable(f"{self.name}: there is no such bucket") from error
+        if any(entry["Key"] == path for entry in found.get("Contents", ())):
+            raise ImageUnreachable(f"{self.name}: an object is listed that is not handed out")
+        return False
+
+    def _path(self, key: str) -> str:
+        return f"{self._root}/{key}"
+
+    @property
+    def _files(self) -> Any:
+        with self._opening:
+            if self._opened is None:
+                self._opened = _open(self._access)
+            return self._opened
+
+    def _call(self, method: str, *arguments: object, **named: object) -> Any:
+        call: Callable[..., Any] = getattr(self._files, method)
+        return call(*arguments, **named, timeout=self._access.seconds)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except _errors() as error:
+            raise ImageUnreachable(f"{self.name}: {_said(error)}") from error
+
+
+def _open(access: ObjectAccess) -> Any:
+    try:
+        import fsspec
+        import s3fs  # noqa: F401  fsspec looks for it
+    except ImportError as error:
+        raise ConfigError(
+            "storage.url: objects need the extra packages of cadnode[s3], which are not installed"
+        ) from error
+    client: dict[str, object] = {}
+    if access.region:
+        client["region_name"] = access.region
+    if access.ca is not None:
+        client["verify"] = str(access.ca)
+    files = fsspec.filesystem(
+        "s3",
+        key=access.access_key or None,
+        secret=access.secret_key or None,
+        endpoint_url=access.endpoint_url or None,
+        client_kwargs=client,
+        config_kwargs={
+            "connect_timeout": CONNECT_SECONDS,
+            "read_timeout": access.seconds,
+            "retries": {"mode": "standard", "max_attempts": 3},
+            "max_pool_connections": CONNECTIONS,
+        },
+        max_concurrency=2,
+        # What another machine has written or deleted is to be seen at once.
+        use_listings_cache=False,
+        skip_instance_cache=True,
+    )
+    # Above botocore's own: these would multiply.
+    files.retries = 1
+    return files
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    """What the libraries under fsspec are known to raise when a store is in trouble."""
+    from aiohttp import ClientError as HttpError
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    return (OSError, asyncio.TimeoutError, BotoCoreError, ClientError, HttpError)
+
+
+def _said(error: BaseException) -> str:
+    """The kind of trouble; never the request, which says who asked."""
+    cause: BaseException | None = error
+    while cause is not None:
+        response = getattr(cause, "response", None)
+        if isinstance(response, dict) and "Error" in response:
+            return f"the store refused ({response['Error'].get('Code', 'without a reason')})"
+        cause = cause.__cause__
+    if isinstance(error, asyncio.TimeoutError):
+        return "the store took too long"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return f"the store does not answer ({type(error).__name__})"

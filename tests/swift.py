@@ -1,0 +1,134 @@
+"""OpenStack Swift with its S3 API on loopback: a real object store for the tests, one node, no copies."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.peers import free_port, require, running
+
+KEY, SECRET = "test:tester", "testing"
+_SERVERS = ("account", "container", "object")
+
+_RINGS = """
+import sys
+from swift.common.ring import RingBuilder
+folder, *ports = sys.argv[1:]
+for name, port in zip(("account", "container", "object"), ports):
+    builder = RingBuilder(4, 1, 1)
+    device = {"id": 0, "region": 1, "zone": 1, "ip": "127.0.0.1", "port": int(port)}
+    builder.add_dev({**device, "device": "disk", "weight": 1})
+    builder.rebalance()
+    builder.get_ring().save(f"{folder}/{name}.ring.gz")
+"""
+
+_COMMON = """[DEFAULT]
+bind_ip = 127.0.0.1
+bind_port = {port}
+user = {user}
+swift_dir = {folder}
+devices = {folder}/devices
+mount_check = false
+workers = 0
+log_address = {folder}/no-syslog
+log_level = ERROR
+"""
+
+_SERVER = """
+[pipeline:main]
+pipeline = {name}-server
+[app:{name}-server]
+use = egg:swift#{name}
+"""
+
+# `cache` is there for its promises only: nothing answers at its address, and nothing needs it.
+_PROXY = """
+[pipeline:main]
+pipeline = catch_errors gatekeeper healthcheck cache listing_formats bulk s3api tempauth slo dlo proxy-server
+[app:proxy-server]
+use = egg:swift#proxy
+account_autocreate = true
+[filter:catch_errors]
+use = egg:swift#catch_errors
+[filter:gatekeeper]
+use = egg:swift#gatekeeper
+[filter:healthcheck]
+use = egg:swift#healthcheck
+[filter:cache]
+use = egg:swift#memcache
+memcache_servers = 127.0.0.1:{nobody}
+[filter:listing_formats]
+use = egg:swift#listing_formats
+[filter:bulk]
+use = egg:swift#bulk
+[filter:s3api]
+use = egg:swift#s3api
+location = us-east-1
+[filter:tempauth]
+use = egg:swift#tempauth
+user_test_tester = testing .admin
+[filter:slo]
+use = egg:swift#slo
+[filter:dlo]
+use = egg:swift#dlo
+"""
+
+
+@dataclass
+class Swift:
+    """A running Swift; its S3 API answers on `port` while it is up."""
+
+    folder: Path
+    port: int
+    _up: ExitStack = field(default_factory=ExitStack)
+
+    @property
+    def endpoint(self) -> str:
+        """The URL that clients of S3 call."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Answer on `port`; what was stored before is there."""
+        log = self.folder / "proxy.log"
+        program = require("swift-proxy-server", "swift-proxy")
+        self._up.enter_context(running([program, self.folder / "proxy.conf"], self.port, log))
+
+    def stop(self) -> None:
+        """Answer nobody until `start`."""
+        self._up.close()
+
+
+@contextmanager
+def swift(folder: Path) -> Iterator[Swift]:
+    """A Swift of its own below `folder`, on a file system with extended attributes."""
+    programs = [require(f"swift-{name}-server", f"swift-{name}") for name in _SERVERS]
+    require("swift-proxy-server", "swift-proxy")
+    (folder / "devices" / "disk").mkdir(parents=True)
+    hashes = "[swift-hash]\nswift_hash_path_suffix = tests\n[storage-policy:0]\nname = one\n"
+    (folder / "swift.conf").write_text(f"{hashes}default = yes\n")
+    ports = [free_port() for _ in _SERVERS]
+    # Its modules belong to the system's Python, not to the one that runs the tests.
+    subprocess.run(
+        ["/usr/bin/python3", "-c", _RINGS, str(folder), *map(str, ports)], check=True, cwd=folder
+    )
+    with ExitStack() as servers:
+        for name, program, port in zip(_SERVERS, programs, ports, strict=True):
+            configuration = folder / f"{name}.conf"
+            configuration.write_text(_common(folder, port) + _SERVER.format(name=name))
+            log = folder / f"{name}.log"
+            servers.enter_context(running([program, configuration], port, log))
+        peer = Swift(folder, free_port())
+        proxy = _common(folder, peer.port) + _PROXY.format(nobody=free_port())
+        (folder / "proxy.conf").write_text(proxy)
+        peer.start()
+        try:
+            yield peer
+        finally:
+            peer.stop()
+
+
+def _common(folder: Path, port: int) -> str:
+    return _COMMON.format(port=port, user=folder.owner(), folder=folder)
