@@ -37,7 +37,8 @@ used twice: a retired one stays here as a comment.
     │   ├── TooManyAttempts     E904  too many sign-ins have failed; this one has to wait
     │   ├── AccountRefused      E905  an account or a token cannot be made or changed in this way
     │   └── ProviderFailed      E906  the identity provider does not answer, or not as it should
-    └── NoticeNotSent           E911  a message to persons did not go out
+    ├── NoticeNotSent           E911  a message to persons did not go out
+    └── BrokerUnavailable       E921  the message broker cannot be reached
 
 `retry` says whether the same step may succeed later without anybody changing anything.
 """
@@ -289,6 +290,13 @@ class NoticeNotSent(CadnodeError):
     def __init__(self, detail: str, *, final: bool = False) -> None:
         super().__init__(detail)
         self.final = final
+
+
+class BrokerUnavailable(CadnodeError):
+    """The message broker cannot be reached; workers look into the database by themselves."""
+
+    code = "E921"
+    retry = True
 
 
 def meaning_of(code: str) -> str:

@@ -185,6 +185,17 @@ NOTIFICATIONS = Counter(
     "Messages to persons: sent, retry, failed (given up).",
     ("channel", "result"),
 )
+HINTS = Counter(
+    "cadnode_hints_total",
+    "Hints to workers by way of the broker: given, again (by the sweep), lost (the sweep finds what"
+    " they were about).",
+    ("result",),
+)
+HINTS_TAKEN = Counter(
+    "cadnode_hints_taken_total",
+    "Messages that a worker took: worked, or idle (nothing was due any more).",
+    ("lane", "result"),
+)
 CERTIFICATE_EXPIRY = Gauge(
     "cadnode_certificate_not_after_timestamp_seconds",
     "When a certificate ends: the node's own, and those that destinations and sources show.",
@@ -213,6 +224,8 @@ RECORDED: tuple[Metric, ...] = (
     LEASES_LOST,
     PROCESS_RESTARTS,
     NOTIFICATIONS,
+    HINTS,
+    HINTS_TAKEN,
     CERTIFICATE_EXPIRY,
 )
 """What processes record while they work."""
