@@ -11,6 +11,10 @@ from collections.abc import Iterator
 import pytest
 from pynetdicom.transport import AssociationSocket
 
+from tests.postgres import postgres, postgres_database, postgres_url
+
+__all__ = ["postgres", "postgres_database", "postgres_url"]
+
 
 def _shut_down_and_close(self: AssociationSocket) -> None:
     if self.socket is not None:

@@ -21,6 +21,7 @@ from cadnode.core.accounts import (
 from cadnode.core.errors import DatabaseUnavailable, NotFound, TooManyAttempts
 from cadnode.storage.accounts import account_of, user_row
 from cadnode.storage.database import StorePart
+from cadnode.storage.dialect import one_at_a_time
 from cadnode.storage.rows import AnyRow
 from cadnode.storage.tables import sign_in_failures, users, web_sessions
 
@@ -44,6 +45,7 @@ class SignIns(StorePart):
         with self._database.read() as connection:
             _check_wait(connection, name, key, rules=rules, now=now)
         with self._database.write() as connection:
+            one_at_a_time(connection, "sign-in")
             connection.execute(
                 delete(sign_in_failures).where(sign_in_failures.c.at <= now - rules.memory)
             )

@@ -1,4 +1,5 @@
-"""The stores that every test of the contract runs on: the SQL one and the one in memory."""
+"""The stores that every test of the contract runs on: the SQL one on each engine, and the one in
+memory."""
 
 from __future__ import annotations
 
@@ -20,12 +21,15 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(params=["sql", "memory"])
+@pytest.fixture(params=["sql", "postgresql", "memory"])
 def store(
     request: pytest.FixtureRequest, tmp_path: Path, empty_database: Path
 ) -> Iterator[ExamStore]:
     if request.param == "memory":
         yield FakeExamStore()
+        return
+    if request.param == "postgresql":
+        yield SqlExamStore(request.getfixturevalue("postgres_database"))
         return
     path = tmp_path / "jobs.db"
     path.write_bytes(empty_database.read_bytes())

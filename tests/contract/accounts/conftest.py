@@ -20,8 +20,11 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return path.read_bytes()
 
 
-@pytest.fixture
-def database(tmp_path: Path, empty: bytes) -> Iterator[Database]:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path, empty: bytes) -> Iterator[Database]:
+    if request.param == "postgresql":
+        yield request.getfixturevalue("postgres_database")
+        return
     path = tmp_path / "cadnode.db"
     path.write_bytes(empty)
     database = Database(f"sqlite:///{path}")
