@@ -27,12 +27,13 @@ from cadnode.core.errors import ConfigError
 from cadnode.core.metrics import OTHER, Metrics, NoMetrics
 from cadnode.core.uids import derive_uid
 from cadnode.receiving import keep
-from cadnode.storage.spool import Spool
+from cadnode.spool_parts import open_spool
 from cadnode.store import Store, open_store
 
 if TYPE_CHECKING:
     from cadnode.audit.syslog import Transport
     from cadnode.core.exam import ExamRules
+    from cadnode.core.file_ports import NodeFiles
     from cadnode.core.ports import (
         Classifier,
         ExamStore,
@@ -183,13 +184,9 @@ class App:
             keep_identifiers=self.settings.node.keep_identifiers,
         )
 
-    def spool(self, *, make: bool = True) -> Spool:
-        """The files of the node; the folders are made when missing, unless `make` is False."""
-        return Spool(
-            self.settings.node.data_dir,
-            reserve_bytes=self.settings.retention.reserve_mb << 20,
-            make=make,
-        )
+    def spool(self, *, make: bool = True) -> NodeFiles:
+        """The files of the node, see `spool_parts.open_spool`."""
+        return open_spool(self.settings, make=make)
 
     # ---- analysis --------------------------------------------------------------------------
 
@@ -346,7 +343,7 @@ class App:
 
         return destination_of(self.settings, source)
 
-    def storage_scp(self, store: ExamStore, spool: Spool) -> StorageScp:
+    def storage_scp(self, store: ExamStore, spool: NodeFiles) -> StorageScp:
         """The receiver, not started yet."""
         from cadnode.dimse.metering import AssociationMeter
         from cadnode.dimse.scp import StorageScp

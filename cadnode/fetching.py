@@ -17,6 +17,7 @@ import structlog
 from cadnode.app import App, utc_now
 from cadnode.config.tables import SourceTable
 from cadnode.core.audit import Party, Queried
+from cadnode.core.file_ports import NodeFiles
 from cadnode.dimse.contexts import RECEIVED_SOP_CLASSES
 from cadnode.dimse.destination import Timeouts
 from cadnode.dimse.find import (
@@ -36,7 +37,6 @@ from cadnode.dimse.sub_operations import Keeping, OwnReceiver, Progress, WantedS
 from cadnode.dimse.watching import AssociationWatch
 from cadnode.receiving import keep
 from cadnode.storage.fetching import FetchRecords
-from cadnode.storage.spool import Spool
 from cadnode.store import Store
 
 log = structlog.get_logger(__name__)
@@ -84,7 +84,7 @@ class Fetcher:
     """Fetches from one source; for one thread. `stopping` ends what is under way."""
 
     def __init__(
-        self, app: App, source: SourceTable, store: Store, spool: Spool, stopping: threading.Event
+        self, app: App, source: SourceTable, store: Store, spool: NodeFiles, stopping: threading.Event
     ) -> None:
         self._app = app
         self._source = source

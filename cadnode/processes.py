@@ -22,6 +22,7 @@ from cadnode.children import programs
 from cadnode.clock_watch import ClockLane, horizons
 from cadnode.core.audit import ApplicationStarted, ApplicationStopped, StudyDeleted
 from cadnode.core.errors import CadnodeError, NothingToPurge, SpoolFull
+from cadnode.core.file_ports import NodeFiles
 from cadnode.core.metrics import PROCESS_RESTARTS, begin
 from cadnode.core.ports import Classifier
 from cadnode.core.retention import RECEIVED_AT_ONCE
@@ -30,7 +31,6 @@ from cadnode.heartbeat import Vitals, moved, open_heart
 from cadnode.proof_parts import HAND_OVER, commitment_lane, proof_lanes
 from cadnode.pulling import PullLane
 from cadnode.storage.retention import purge, remove_unknown
-from cadnode.storage.spool import Spool
 from cadnode.store import Store
 from cadnode.supervisor import SETTINGS_STATUS, Supervisor, stop_with_supervisor
 from cadnode.worker import AnalysisLane, DeliveryLane, Lane, run_lane
@@ -289,14 +289,15 @@ def _hand_back(deliveries: Sequence[DeliveryLane], pulls: Sequence[PullLane]) ->
 def _load(classifier: Callable[[], Classifier]) -> None:
     """Load the model before the first image comes, so that no exam waits for it."""
     try:
-        spec = classifier().spec
+        loaded = classifier()
     except CadnodeError as error:
         log.error("the model is unfit; exams will wait", detail=str(error))
     else:
-        log.info("the model is ready", model=spec.name, version=spec.version)
+        spec, on = loaded.spec, loaded.runs_on
+        log.info("the model is ready", model=spec.name, version=spec.version, on=on.text)
 
 
-def _housekeeping(app: App, store: Store, spool: Spool) -> BackgroundScheduler:
+def _housekeeping(app: App, store: Store, spool: NodeFiles) -> BackgroundScheduler:
     purging = threading.Lock()
 
     def purge_old() -> None:
@@ -336,7 +337,7 @@ def _housekeeping(app: App, store: Store, spool: Spool) -> BackgroundScheduler:
     return scheduler
 
 
-def _purge(app: App, store: Store, spool: Spool) -> None:
+def _purge(app: App, store: Store, spool: NodeFiles) -> None:
     def deleted(study_instance_uid: str, files: int) -> None:
         app.audit.record(StudyDeleted(study_instance_uid, files))
 

@@ -10,8 +10,9 @@ from cadnode.config import Settings
 from cadnode.config.tables import DestinationTable
 from cadnode.core.breaker import LineState
 from cadnode.core.commitment import KeptImage
+from cadnode.core.file_ports import NodeFiles
 from cadnode.core.metrics import OTHER, PROOFS, Metrics
-from cadnode.core.ports import ExamStore, ResultFiles
+from cadnode.core.ports import ExamStore
 from cadnode.core.proof import CommitmentReport, ProofWish, ReportTaken
 from cadnode.dimse.commitment_reporter import DicomReporter
 from cadnode.dimse.commitment_scp import CommitmentService
@@ -29,7 +30,7 @@ Clock = Callable[[], datetime]
 def commitment_service(
     settings: Settings,
     store: ExamStore,
-    files: ResultFiles,
+    files: NodeFiles,
     *,
     owner: str,
     clock: Clock,
@@ -55,7 +56,7 @@ def commitment_service(
 def commitment_lane(
     settings: Settings,
     store: ExamStore,
-    files: ResultFiles,
+    files: NodeFiles,
     *,
     owner: str,
     clock: Clock,
@@ -119,17 +120,14 @@ def _proof_lane(
 def _committer(
     settings: Settings,
     store: ExamStore,
-    files: ResultFiles,
+    files: NodeFiles,
     *,
     owner: str,
     clock: Clock,
     lease: timedelta,
 ) -> Committer:
     def is_whole(image: KeptImage) -> bool:
-        try:
-            return files.path_of(image.path).stat().st_size == image.size
-        except OSError:
-            return False
+        return files.size_of(image.path) == image.size
 
     return Committer(
         store,

@@ -11,10 +11,10 @@ import structlog
 from cadnode.app import App
 from cadnode.config.tables import PullTable
 from cadnode.core.errors import CadnodeError, LeaseLost, Refused
+from cadnode.core.file_ports import NodeFiles
 from cadnode.dimse.find import FoundStudy, StudyQuery
 from cadnode.fetching import Fetcher
 from cadnode.storage.fetching import FetchRecords
-from cadnode.storage.spool import Spool
 from cadnode.store import Store
 
 log = structlog.get_logger(__name__)
@@ -40,7 +40,7 @@ class PullLane:
         app: App,
         pull: PullTable,
         store: Store,
-        spool: Spool,
+        spool: NodeFiles,
         *,
         owner: str,
         clock: Callable[[], datetime],

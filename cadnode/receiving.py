@@ -4,26 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 
-from cadnode.core.errors import InstanceConflict
+from cadnode.core.errors import CadnodeError, InstanceConflict
 from cadnode.core.identifiers import NO_IDENTIFIERS
 from cadnode.core.jobs import Acceptance, NewImage
 
 if TYPE_CHECKING:
+    from cadnode.core.file_ports import KeptFile, NodeFiles
     from cadnode.core.ports import ExamStore
     from cadnode.dimse.storing import IncomingObject
     from cadnode.dimse.watching import AssociationWatch
-    from cadnode.storage.spool import Spool
 
 log = structlog.get_logger(__name__)
 
 
 def keep(
     incoming: IncomingObject,
-    spool: Spool,
+    spool: NodeFiles,
     store: ExamStore,
     watch: AssociationWatch | None = None,
     *,
@@ -31,7 +32,7 @@ def keep(
     clock: Callable[[], datetime],
     announce: Callable[[], None] = lambda: None,
 ) -> Acceptance:
-    """Keep one received object for good: file synced and renamed, then its row committed.
+    """Keep one received object for good: its file made to last, then its row committed.
 
     `identify`: with what a person looks for the exam by. `announce` is called when there may be
     something new to analyze.
@@ -57,8 +58,7 @@ def keep(
             ),
             now=clock(),
         )
-        if acceptance is Acceptance.CONFLICT:
-            spool.remove(kept.path)
+        path = _settle(kept, acceptance, incoming.sop_instance_uid, spool, store)
     announce()
     log.info(
         "received",
@@ -75,5 +75,33 @@ def keep(
             calling_ae=incoming.calling_ae,
         )
     if watch is not None:
-        watch.received(incoming, spool.path_of(kept.path), acceptance)
+        watch.received(incoming, path, acceptance)
     return acceptance
+
+
+def _settle(
+    kept: KeptFile,
+    acceptance: Acceptance,
+    sop_instance_uid: str,
+    spool: NodeFiles,
+    store: ExamStore,
+) -> Path:
+    """Clear away what no row names; where the audit trail may read whose image it is.
+
+    The answer is certain by now. What cannot be cleared away is, in time, by the housekeeping.
+    """
+    relative = kept.path
+    try:
+        if acceptance is Acceptance.CONFLICT:
+            spool.remove(kept.path)
+        elif acceptance is Acceptance.SAME and kept.is_copy:
+            before = store.kept_images([sop_instance_uid]).get(sop_instance_uid)
+            if before is None:
+                spool.remove(kept.path)
+            else:
+                spool.mend(before.path, before.size, kept.path)
+                relative = before.path
+        return spool.path_of(relative)
+    except CadnodeError as error:
+        log.warning("a file is left to the housekeeping", detail=str(error))
+        return Path(relative)

@@ -205,9 +205,15 @@ class DeliveryLane:
             return False
         self._holding = deliveries
         renew = Renewal(lambda: self._renew(deliveries), self._lease)
-        with renew.running():
-            outcomes = self._deliver(deliveries)
-        self._holding = ()
+        try:
+            with renew.running():
+                outcomes = self._deliver(deliveries)
+        except ImageUnreachable:
+            # Nothing was sent: what keeps the objects does not answer, and they wait for it.
+            self.hand_back()
+            raise
+        finally:
+            self._holding = ()
         event = heard(outcomes)
         if event is not None and needs_note(line, event):
             self._note(event, _trouble(outcomes))

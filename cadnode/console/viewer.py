@@ -20,7 +20,13 @@ from cadnode import __version__
 from cadnode.app import App, utc_now
 from cadnode.core.audit import Instance, InstancesAccessed
 from cadnode.core.content_tree import ContentItem
-from cadnode.core.errors import CadnodeError, ImageFailed, ModelUnfit, NotFound
+from cadnode.core.errors import (
+    CadnodeError,
+    ImageFailed,
+    ImageUnreachable,
+    ModelUnfit,
+    NotFound,
+)
 from cadnode.core.exam import ImageState
 from cadnode.core.findings_file import ImageEntry, ModelFacts, findings_file
 from cadnode.core.mammogram import ImageHeader, Laterality, PixelSpacing
@@ -65,7 +71,7 @@ class NodeViewer:
         self._app = app
         self._records = store.records
         self._study = StudyRecords(store.database)
-        self._data_dir = app.settings.node.data_dir
+        self._files = app.spool(make=False)
         work = app.settings.work
         limits = ReadLimits(
             max_pixels=work.max_pixels,
@@ -190,7 +196,14 @@ class NodeViewer:
         held = [(r.sop_class_uid, r.path) for r in detail.results] + [
             (r.image.sop_class_uid, r.image.path) for r in self._study.images(exam_id)
         ]
-        return tuple(Instance(uid, self._data_dir / path, study) for uid, path in held)
+        return tuple(Instance(uid, self._named(path), study) for uid, path in held)
+
+    def _named(self, relative: str) -> Path:
+        """Where the audit trail may read whose study it is, if it can be read now."""
+        try:
+            return self._files.path_of(relative)
+        except ImageUnreachable:
+            return Path(relative)
 
     def _files_of(self, exam: ViewedExam) -> Iterator[Download]:
         exam_id = exam.detail.exam.id
@@ -231,9 +244,11 @@ class NodeViewer:
         if record.purged:
             return None, "the file was deleted at the end of the retention time"
         try:
-            header = self._reader.header(self._data_dir / record.image.path)
+            header = self._reader.header(self._files.path_of(record.image.path))
         except ImageFailed as failure:
             return None, failure.reason.text
+        except ImageUnreachable:
+            return None, "the file cannot be read at the moment"
         if not header.has_pixel_data or not header.rows or not header.columns:
             return header, Reason.NO_PIXEL_DATA.text
         if header.frames != 1:
@@ -245,15 +260,15 @@ class NodeViewer:
     def _pyramid(self, record: StudyImage) -> Pyramid:
         if record.purged:
             raise NotFound(f"the file of image {record.image.id} was deleted by the retention")
-        path = self._data_dir / record.image.path
         key = f"{record.image.id} {record.image.sha256}"
-        return self._pyramids.get(key, lambda: self._decoded(key, path))
+        return self._pyramids.get(key, lambda: self._decoded(key, record.image.path))
 
-    def _decoded(self, key: str, path: Path) -> NDArray[np.uint8]:
+    def _decoded(self, key: str, relative: str) -> NDArray[np.uint8]:
         with self._lock:
             failed = self._failures.get(key)
         if failed is not None and utc_now() < failed[1]:
             raise ImageFailed(failed[0].reason) from failed[0]
+        path = self._files.path_of(relative)
         decoder = self._decoders.get()
         try:
             return decoder.grey(path, decoder.header(path))
@@ -295,7 +310,7 @@ class NodeViewer:
         )
 
     def _file_of(self, result: ResultRecord) -> Path:
-        path = self._data_dir / result.path
+        path = self._files.path_of(result.path)
         if not path.is_file():
             raise NotFound(f"the file of result {result.id} was deleted by the retention")
         return path

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 from cadnode.core.ports import ResultFiles
 
@@ -96,7 +97,7 @@ class NodeFiles(ResultFiles, Protocol):
         either way `copy` goes. Raises ImageUnreachable."""
         ...
 
-    def opened(self, relative: str) -> AbstractContextManager[BinaryIO]:
+    def opened(self, relative: str) -> AbstractContextManager[BufferedReader]:
         """Read the file where it is kept, not a copy of it. Raises FileNotFoundError, and as
         `path_of`."""
         ...

@@ -53,6 +53,7 @@ class FileCache:
 
     def aside(self) -> Path:
         """A path of its own for a copy that is on its way; `add` takes it."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return self._folder / f".{secrets.token_hex(8)}{PARTIAL_SUFFIX}"
 
     def find(self, name: str) -> Path | None:

@@ -127,12 +127,13 @@ class Fsck:
         altered = Kind.IMAGE_ALTERED if is_image else Kind.RESULT_ALTERED
         about = f"{row.sop_instance_uid} of exam {row.exam_id}"
         try:
-            path = self._spool.path_of(row.path)
-            size = path.stat().st_size
+            size = self._spool.size_of(row.path)
+            if size is None:
+                return Discrepancy(missing, row.path, about, row.exam_id)
             if size != row.size:
                 detail = f"{about}, {size} bytes in place of {row.size}"
                 return Discrepancy(altered, row.path, detail, row.exam_id)
-            if deep and _sha256(path, is_image) != row.sha256:
+            if deep and self._sha256(row.path, is_image) != row.sha256:
                 return Discrepancy(altered, row.path, f"{about}, another hash", row.exam_id)
         except FileNotFoundError:
             return Discrepancy(missing, row.path, about, row.exam_id)
@@ -141,6 +142,12 @@ class Fsck:
         except CadnodeError as error:
             return Discrepancy(altered, row.path, f"{about}, {error.detail}", row.exam_id)
         return None
+
+    def _sha256(self, path: str, is_image: bool) -> str:
+        with self._spool.opened(path) as stream:
+            if is_image:
+                return data_set_sha256(stream)
+            return hashlib.file_digest(stream, "sha256").hexdigest()
 
     def _is_kept(self, row: _Kept) -> bool:
         table = _TABLES[type(row)]
@@ -177,7 +184,7 @@ class Fsck:
         for file in old:
             if file.is_partial:
                 yield Discrepancy(Kind.FILE_PARTIAL, file.path, f"{file.size} bytes")
-            elif file.path in unknown and self._spool.path_of(file.path).exists():
+            elif file.path in unknown and self._spool.size_of(file.path) is not None:
                 yield Discrepancy(Kind.FILE_UNKNOWN, file.path, f"{file.size} bytes")
 
 
@@ -237,8 +244,3 @@ def _ask(facts: NodeFacts, archives: Mapping[str, Holdings]) -> tuple[list[Discr
     return lacking, unchecked
 
 
-def _sha256(path: Path, is_image: bool) -> str:
-    with path.open("rb") as stream:
-        if is_image:
-            return data_set_sha256(stream)
-        return hashlib.file_digest(stream, "sha256").hexdigest()

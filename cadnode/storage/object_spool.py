@@ -21,8 +21,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from io import BufferedReader
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
 
 from cadnode.core.errors import ImageUnreachable, NotFound, SpoolFull, UnreadableObject
 from cadnode.core.exam import BuiltResult
@@ -131,7 +131,7 @@ class ObjectSpool:
         return path.stat().st_size if path.exists() else None
 
     @contextmanager
-    def opened(self, relative: str) -> Iterator[BinaryIO]:
+    def opened(self, relative: str) -> Iterator[BufferedReader]:
         """See NodeFiles.opened."""
         _is_local(relative)
         aside = self._cache.aside()

@@ -9,13 +9,13 @@ from sqlalchemy import Connection, select, update
 
 from cadnode.core.consistency import Discrepancy, Kind
 from cadnode.core.errors import NotFound
+from cadnode.core.file_ports import NodeFiles
 from cadnode.core.jobs import DeliveryStatus, ExamStatus
 from cadnode.storage.database import Database
 from cadnode.storage.reading import ExamRecords
 from cadnode.storage.reporting import settle
 from cadnode.storage.resending import send_again
 from cadnode.storage.rows import job_row, log_event
-from cadnode.storage.spool import Spool
 from cadnode.storage.tables import deliveries, jobs, results
 
 _ACTOR = "fsck"
@@ -25,7 +25,7 @@ _DELIVERED = (ExamStatus.DELIVERED, ExamStatus.COMMITTED, ExamStatus.REPORTED)
 class Repair:
     """The repairs. Each looks again before it changes anything."""
 
-    def __init__(self, database: Database, spool: Spool, *, now: datetime) -> None:
+    def __init__(self, database: Database, spool: NodeFiles, *, now: datetime) -> None:
         self._database = database
         self._spool = spool
         self._now = now
@@ -81,7 +81,7 @@ class Repair:
             if job.status not in _DELIVERED or job.superseded_by is not None:
                 return None
             path = _wait_again(connection, item.subject, destination, self._now)
-            if path is None or not self._spool.path_of(path).exists():
+            if path is None or self._spool.size_of(path) is None:
                 connection.rollback()
                 return None
             connection.execute(

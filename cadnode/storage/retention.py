@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 
 from cadnode.core.errors import IllegalMove
+from cadnode.core.file_ports import NodeFiles
 from cadnode.core.ports import ExamStore
 from cadnode.core.retention import (
     DiskState,
@@ -22,7 +23,6 @@ from cadnode.core.retention import (
     is_above_high_water,
 )
 from cadnode.storage.reading import ExamRecords
-from cadnode.storage.spool import Spool
 
 UNKNOWN_AFTER = timedelta(days=1)
 """A file without a row is left alone for so long: its row may be on its way."""
@@ -38,7 +38,7 @@ class PurgeReport:
     """Bytes that should have gone too, but nothing more may be purged; 0 when all is well."""
 
 
-def remove_unknown(records: ExamRecords, spool: Spool, *, now: datetime) -> int:
+def remove_unknown(records: ExamRecords, spool: NodeFiles, *, now: datetime) -> int:
     """Delete kept files that no exam knows; returns how many.
 
     They come from a crash between the file and its row, so none of them was acknowledged, or from
@@ -57,7 +57,7 @@ def remove_unknown(records: ExamRecords, spool: Spool, *, now: datetime) -> int:
 
 def purge(
     store: ExamStore,
-    spool: Spool,
+    spool: NodeFiles,
     *,
     rules: RetentionRules,
     now: datetime,
@@ -90,7 +90,7 @@ def purge(
     return PurgeReport(purged, missing=0)
 
 
-def _purge_one(store: ExamStore, spool: Spool, exam: Purgeable, now: datetime) -> int | None:
+def _purge_one(store: ExamStore, spool: NodeFiles, exam: Purgeable, now: datetime) -> int | None:
     """How many files went; None when the exam may not go after all."""
     with spool.clearing(exam.study_instance_uid) as is_ours:
         if not is_ours:
@@ -105,6 +105,6 @@ def _purge_one(store: ExamStore, spool: Spool, exam: Purgeable, now: datetime) -
     return len(paths)
 
 
-def _disk(spool: Spool, rules: RetentionRules) -> DiskState:
+def _disk(spool: NodeFiles, rules: RetentionRules) -> DiskState:
     disk = spool.disk()
     return DiskState(disk.total, disk.free, spool.size() if rules.max_bytes else 0)

@@ -20,6 +20,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
@@ -136,7 +137,7 @@ class Spool:
         except OSError as error:
             raise ImageUnreachable(f"a stored file cannot be seen: {error.strerror}") from error
 
-    def opened(self, relative: str) -> AbstractContextManager[BinaryIO]:
+    def opened(self, relative: str) -> AbstractContextManager[BufferedReader]:
         """The file, to be read. Raises NotFound and OSError."""
         return self.path_of(relative).open("rb")
 
