@@ -163,11 +163,11 @@ def _model(app: App) -> Check:
         worst = verify_golden(app.bundle(), classifier)
     except CadnodeError as error:
         return Check("model", False, str(error))
-    spec = classifier.spec
+    spec, on = classifier.spec, classifier.runs_on
     return Check(
         "model",
         True,
-        f"{spec.name} {spec.version}: hashes right, golden example within {worst:.1e}",
+        f"{spec.name} {spec.version}: hashes right, golden example within {worst:.1e}, on {on.text}",
     )
 
 

@@ -191,12 +191,17 @@ def list_models(as_json: JsonOption = False, config: ConfigOption = None) -> Non
 
 @model.command()
 def show(as_json: JsonOption = False, config: ConfigOption = None) -> None:
-    """The card of the model in force, or its manifest as JSON."""
-    bundle = app_for(config).bundle()
+    """The card of the model in force and what it runs on here, or its manifest as JSON."""
+    app = app_for(config)
+    bundle = app.bundle()
     if as_json:
         print_json(dict(bundle.manifest))
-    else:
-        typer.echo(bundle.card())
+        return
+    typer.echo(bundle.card())
+    try:
+        typer.echo(f"Runs here on {app.classifier().runs_on.text}")
+    except CadnodeError as error:
+        problem(f"cannot run here: {error}")
 
 
 @model.command()
@@ -206,10 +211,12 @@ def verify(config: ConfigOption = None) -> None:
 
     app = app_for(config)
     bundle = app.bundle()
-    worst = verify_golden(bundle, app.classifier())
+    classifier = app.classifier()
+    worst = verify_golden(bundle, classifier)
     typer.echo(
         f"{bundle.spec.name} {bundle.spec.version}: hashes right, golden example within {worst:.1e}"
     )
+    typer.echo(f"on {classifier.runs_on.text}")
 
 
 @model.command()

@@ -234,6 +234,7 @@ class ModelTable(_Table):
     folder: Path | None = None
     name: str = "calc-resnet50"
     version: str = "latest"
+    runtime: Literal["auto", "keras", "openvino", "onnxruntime"] = "auto"
     device: Literal["auto", "cpu", "gpu"] = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import structlog
 
 from cadnode.app import App, utc_now
+from cadnode.config.tables import ModelTable
 from cadnode.core.bundle_facts import (
     BundleFacts,
     FileNow,
@@ -41,7 +42,7 @@ DRIFT_FRESH = timedelta(minutes=10)
 """Complete weeks hardly change: the verdict is not asked for again within this time."""
 FILES_FRESH = timedelta(minutes=1)
 
-Recompute = Callable[[Path, str, str], Recomputed]
+Recompute = Callable[[Path, ModelTable], Recomputed]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,8 @@ class NodeModel:
         store: Store,
         *,
         clock: Callable[[], datetime] = utc_now,
-        compute: Recompute = lambda folder, device, precision: recompute(
-            folder, device=device, precision=precision
+        compute: Recompute = lambda folder, model: recompute(
+            folder, runtime=model.runtime, device=model.device, precision=model.precision
         ),
     ) -> None:
         self._app = app
@@ -117,6 +118,7 @@ class NodeModel:
                 version=record.facts.model_version or "",
                 device=record.facts.device or "",
                 precision=record.facts.precision or "",
+                chosen=record.facts.chosen,
                 same_manifest=record.facts.model_sha256 == manifest,
                 seen=record.is_seen(now),
             )
@@ -210,7 +212,7 @@ class NodeModel:
     def _check(self, bundle: Bundle, running: _Running) -> None:
         model = self._app.settings.model
         try:
-            found = self._compute(bundle.folder, model.device, model.precision)
+            found = self._compute(bundle.folder, model)
             self._golden.add(
                 GoldenCheck(
                     at=running.since,

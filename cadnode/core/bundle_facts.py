@@ -43,6 +43,8 @@ class LoadedModel:
     version: str
     device: str
     precision: str
+    chosen: str
+    """Why it runs on this and on nothing else; empty when nothing was chosen."""
     same_manifest: bool
     """Was it loaded from the manifest that lies in the bundle now?"""
     seen: bool

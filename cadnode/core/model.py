@@ -49,6 +49,11 @@ class PatchScores:
     """Shape (n, map_size, map_size), 0..1: where in the patch they are."""
 
 
+FLOAT32, BFLOAT16 = "float32", "bfloat16"
+SCREENED = "bfloat16, marks in float32"
+"""Every patch in bfloat16, and what may become a mark again in float32."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunsOn:
     """What a loaded model really computes on, whatever the settings asked for."""
@@ -56,7 +61,21 @@ class RunsOn:
     device: str
     """`CPU`, or the name of the accelerator."""
     precision: str
-    """`float32` or `bfloat16`."""
+    """FLOAT32, BFLOAT16 or SCREENED."""
+    runtime: str = ""
+    """The library that computes, with its version."""
+    why: str = ""
+    """Why this one and not another."""
+
+    @property
+    def place(self) -> str:
+        """The device, and the library that computes there."""
+        return f"{self.device}, {self.runtime}" if self.runtime else self.device
+
+    @property
+    def text(self) -> str:
+        """All of it, for a person."""
+        return f"{self.place} in {self.precision}{f' ({self.why})' if self.why else ''}"
 
 
 def model_label(spec: ModelSpec) -> str:

@@ -36,9 +36,11 @@ class ProcessFacts:
     model_sha256: str | None = None
     """Of the bundle's manifest, which holds the hash of every other file."""
     device: str | None = None
-    """What the model really runs on, as "cpu" or "gpu: NVIDIA H200"."""
+    """What the model really runs on, as "CPU, OpenVINO 2026.4"."""
     precision: str | None = None
     """The number format it really computes in."""
+    chosen: str = ""
+    """Why the model runs on this and on nothing else."""
     drift: str = ""
     """What has moved in the model's scores and marks, in one sentence; empty when nothing has."""
     patches: int = 0

@@ -1,16 +1,16 @@
-"""ResNet-50 for inference: BatchNorm folded into the convolutions, one grey channel.
+"""The network as every runtime runs it: BatchNorm folded into the convolutions, one grey channel.
 
 The same function as the network that was trained (Keras' ResNet-50 v1 on three equal channels
-with the ImageNet means subtracted), to rounding, in about two thirds of the time.
+with the ImageNet means subtracted), to rounding, in about two thirds of the time. Said once, as a
+list of steps; `keras_model` and `onnx_graph` each put it into their library's words.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-import keras
 import numpy as np
-from keras import layers
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
@@ -22,51 +22,90 @@ EPSILON = np.float32(1.001e-5)
 """Of every BatchNormalization in keras.applications.ResNet50."""
 MEANS = np.array([103.939, 116.779, 123.68], np.float32)
 """Subtracted from blue, green and red before the first convolution."""
+INPUT = "grey"
+"""Grey levels (n, patch_size, patch_size), as they come from the normalisation."""
+POOL = "pool1"
 
 
-def build_folded(weights: Weights, patch_size: int) -> keras.Model:
-    """From grey levels (n, patch_size, patch_size, 1) to `probability` (n, 1) and `maps`
-    (n, patch_size / 32, patch_size / 32, 1), both 0..1. KeyError names a missing array."""
-    grey = keras.Input((patch_size, patch_size, 1), name="grey")
-    loads: dict[str, list[Array]] = {}
-    x = _stem(grey, weights, loads, patch_size)
-    x = layers.MaxPooling2D(3, strides=2)(layers.ZeroPadding2D(1)(x))
+@dataclass(frozen=True, slots=True, eq=False)
+class Convolution:
+    """One convolution, what is added to it, and whether negative values are cut off after that."""
+
+    name: str
+    source: str
+    """Name of the step whose result it takes."""
+    kernel: Array
+    """(rows, columns, channels in, channels out)."""
+    bias: Array
+    """(channels out,), or a map (rows, columns, channels out)."""
+    stride: int = 1
+    pad: int = 0
+    """Zeros on each side."""
+    add: str = ""
+    """Name of another step whose result is added."""
+    relu: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Pooling:
+    """The highest of each 3 x 3, two apart, with one zero on each side."""
+
+    name: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Folded:
+    """From grey levels to the probability of each patch, and to its map."""
+
+    patch_size: int
+    steps: tuple[Convolution | Pooling, ...]
+    """In the order of computing; both heads take the result of the last one."""
+    patch: tuple[Array, Array]
+    """(channels, 1) and (1,): of the mean over the patch, before the sigmoid."""
+    cells: tuple[Array, Array]
+    """(channels, 1) and (1,): of each cell, before the sigmoid."""
+
+
+def fold(weights: Weights, patch_size: int) -> Folded:
+    """The network with these weights. KeyError names a missing array."""
+    steps: list[Convolution | Pooling] = [_stem(weights, patch_size), Pooling(POOL, "conv1_conv")]
+    source = POOL
     for stage, blocks, width, stride in STAGES:
         for block in range(1, blocks + 1):
-            x = _block(
-                x, f"conv{stage}_block{block}", width, stride if block == 1 else 1, loads, weights
-            )
-    pooled = layers.GlobalAveragePooling2D()(x)
-    patch = layers.Dense(1, name="patch", dtype="float32", activation="sigmoid")(pooled)
-    cells = layers.Conv2D(1, 1, name="cells", dtype="float32", activation="sigmoid")(x)
-    for head in ("patch", "cells"):
-        loads[head] = [weights[f"{head}/kernel"], weights[f"{head}/bias"]]
-    model = keras.Model(grey, {"probability": patch, "maps": cells})
-    for name, arrays in loads.items():
-        model.get_layer(name).set_weights(arrays)
-    return model
+            name = f"conv{stage}_block{block}"
+            steps += _block(name, source, width, stride if block == 1 else 1, weights)
+            source = steps[-1].name
+    cells = weights["cells/kernel"]
+    return Folded(
+        patch_size=patch_size,
+        steps=tuple(steps),
+        patch=(weights["patch/kernel"], weights["patch/bias"]),
+        cells=(cells.reshape(cells.shape[-2:]), weights["cells/bias"]),
+    )
 
 
-def _fold(weights: Weights, conv: str, norm: str) -> list[Array]:
+def _fold(weights: Weights, conv: str, norm: str) -> tuple[Array, Array]:
     scale = weights[f"{norm}/gamma"] / np.sqrt(weights[f"{norm}/moving_variance"] + EPSILON)
     bias = (weights[f"{conv}/bias"] - weights[f"{norm}/moving_mean"]) * scale
-    return [weights[f"{conv}/kernel"] * scale, bias + weights[f"{norm}/beta"]]
+    return weights[f"{conv}/kernel"] * scale, bias + weights[f"{norm}/beta"]
 
 
-def _stem(
-    grey: keras.KerasTensor, weights: Weights, loads: dict[str, list[Array]], patch_size: int
-) -> keras.KerasTensor:
+def _stem(weights: Weights, patch_size: int) -> Convolution:
     """The first convolution on one channel.
 
     It is zero-padded after the means were subtracted, so at the edge the means' share of the
     result differs from place to place: it is added as a constant map.
     """
     kernel, bias = _fold(weights, "conv1_conv", "conv1_bn")
-    loads["conv1_conv"] = [kernel.sum(axis=2, keepdims=True)]
-    x = layers.ZeroPadding2D(3)(grey)
-    x = layers.Conv2D(64, 7, strides=2, use_bias=False, name="conv1_conv")(x)
-    loads["conv1_offset"] = [bias - _mean_share(kernel, patch_size)]
-    return layers.ReLU()(_Offset(name="conv1_offset")(x))
+    return Convolution(
+        "conv1_conv",
+        INPUT,
+        kernel.sum(axis=2, keepdims=True),
+        bias - _mean_share(kernel, patch_size),
+        stride=2,
+        pad=3,
+    )
 
 
 def _mean_share(kernel: Array, patch_size: int) -> Array:
@@ -81,33 +120,34 @@ def _mean_share(kernel: Array, patch_size: int) -> Array:
 
 
 def _block(
-    x: keras.KerasTensor,
+    name: str, source: str, width: int, stride: int, weights: Weights
+) -> list[Convolution | Pooling]:
+    """Three convolutions and the way around them."""
+    sizes = ((width, 1, stride), (width, 3, 1), (4 * width, 1, 1))
+    steps: list[Convolution | Pooling] = []
+    around = source
+    if name.endswith("block1"):
+        around = f"{name}_0_conv"
+        steps.append(_convolution(around, source, (4 * width, 1, stride), weights, relu=False))
+    for index, size in enumerate(sizes, start=1):
+        add = around if index == len(sizes) else ""
+        step = _convolution(f"{name}_{index}_conv", source, size, weights, add=add)
+        steps.append(step)
+        source = step.name
+    return steps
+
+
+def _convolution(
     name: str,
-    width: int,
-    stride: int,
-    loads: dict[str, list[Array]],
+    source: str,
+    size: tuple[int, int, int],
     weights: Weights,
-) -> keras.KerasTensor:
-    def conv(
-        source: keras.KerasTensor, index: int, filters: int, size: int, step: int
-    ) -> keras.KerasTensor:
-        full = f"{name}_{index}_conv"
-        loads[full] = _fold(weights, full, f"{name}_{index}_bn")
-        return layers.Conv2D(filters, size, strides=step, padding="same", name=full)(source)
-
-    first = name.endswith("block1")
-    shortcut = conv(x, 0, 4 * width, 1, stride) if first else x
-    y = layers.ReLU()(conv(x, 1, width, 1, stride))
-    y = layers.ReLU()(conv(y, 2, width, 3, 1))
-    y = conv(y, 3, 4 * width, 1, 1)
-    return layers.ReLU()(layers.Add()([shortcut, y]))
-
-
-class _Offset(layers.Layer):  # type: ignore[misc]
-    """Adds one constant map."""
-
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
-        self.offset = self.add_weight(shape=input_shape[1:], name="offset", trainable=False)
-
-    def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
-        return inputs + keras.ops.cast(self.offset, inputs.dtype)
+    *,
+    add: str = "",
+    relu: bool = True,
+) -> Convolution:
+    filters, side, stride = size
+    kernel, bias = _fold(weights, name, name.replace("_conv", "_bn"))
+    if kernel.shape[:2] != (side, side) or kernel.shape[3] != filters:
+        raise ValueError(f"{name} is {kernel.shape}")
+    return Convolution(name, source, kernel, bias, stride, side // 2, add, relu)

@@ -23,7 +23,12 @@ class Recomputed:
 
 
 def recompute(
-    folder: Path, *, device: str, precision: str, seconds: float = DEADLINE_SECONDS
+    folder: Path,
+    *,
+    runtime: str = "auto",
+    device: str,
+    precision: str,
+    seconds: float = DEADLINE_SECONDS,
 ) -> Recomputed:
     """Check the hashes of the bundle in `folder`, load it as a worker does, and compare the golden
     scores. The process is killed after `seconds`; this one loads no framework."""
@@ -31,7 +36,7 @@ def recompute(
         sys.executable,
         "-m",
         "cadnode.inference.golden_process",
-        *(str(folder.absolute()), device, precision),
+        *(str(folder.absolute()), runtime, device, precision),
     ]
     try:
         done = subprocess.run(  # noqa: S603  our own program, and no shell

@@ -1,82 +1,144 @@
-"""The `Classifier` on Keras: TensorFlow, JAX or PyTorch, whichever Keras is set to."""
+"""The network in Keras: on TensorFlow, JAX or PyTorch, whichever Keras is set to."""
 
 from __future__ import annotations
 
 import keras
 import numpy as np
+from keras import layers
 from numpy.typing import NDArray
 
 from cadnode.core.errors import ModelUnfit
-from cadnode.core.model import ModelSpec, PatchScores, RunsOn
-from cadnode.inference.bundle import Bundle
-from cadnode.inference.folded import build_folded
+from cadnode.core.model import FLOAT32, RunsOn
+from cadnode.inference.folded import INPUT, Array, Convolution, Folded
+from cadnode.inference.hardware import has_amx
 
-BATCHES = (4, 16)
-"""Batch shapes that are compiled; smaller batches are padded to the next one."""
+SHAPES = (4, 32)
+"""Batches that are compiled where every shape is compiled for itself; others are filled up."""
 
 
-class KerasClassifier:
-    """A bundle, loaded and compiled.
+class KerasEngine:
+    """The network, loaded and compiled."""
 
-    `device` is auto, cpu or gpu; `precision` is auto (float32), float32 or bfloat16 (several times
-    faster on a CPU with AMX or a recent GPU, but single scores move by up to 0.15).
-    """
-
-    def __init__(self, bundle: Bundle, *, device: str = "auto", precision: str = "auto") -> None:
-        self._spec = bundle.spec
+    def __init__(self, network: Folded, *, device: str, precision: str) -> None:
+        """`device` is auto, cpu or gpu; `precision` is float32 or bfloat16."""
         self._device = _device(device)
-        bfloat16 = precision == "bfloat16"
-        policy = "mixed_bfloat16" if bfloat16 else "float32"
-        self._runs_on = RunsOn(_name_of(self._device), "bfloat16" if bfloat16 else "float32")
+        self._runs_on = RunsOn(
+            _name_of(self._device), precision, f"Keras {keras.version()} on {_backend()}"
+        )
+        if precision == FLOAT32 and keras.backend.backend() == "tensorflow":
+            _no_shorter_float32()
         before = keras.config.dtype_policy()
-        keras.config.set_dtype_policy(policy)
+        # Not mixed_bfloat16: that would convert every weight again for every batch.
+        keras.config.set_dtype_policy(precision)
         try:
             with keras.device(self._device):
-                self._model = build_folded(bundle.arrays(), bundle.spec.patch_size)
-        except (KeyError, ValueError) as error:
-            raise ModelUnfit(f"{bundle.folder}: the weights do not fit: {error}") from error
+                self._model = build(network)
         finally:
             keras.config.set_dtype_policy(before)
+        on_cpu = self._device.startswith("cpu")
         # XLA on a CPU is slower than none, and takes a minute to compile.
-        self._model.compile(jit_compile="cpu" not in self._device)
-
-    @property
-    def spec(self) -> ModelSpec:
-        return self._spec
+        self._model.compile(jit_compile=not on_cpu)
+        self._any_size = on_cpu and keras.backend.backend() == "tensorflow"
 
     @property
     def runs_on(self) -> RunsOn:
-        """What the model was placed on."""
         return self._runs_on
 
-    def classify(self, patches: NDArray[np.float32]) -> PatchScores:
-        """Scores for normalised patches of shape (n, patch_size, patch_size), any n."""
-        size, cells = self._spec.patch_size, self._spec.map_size
-        if patches.ndim != 3 or patches.shape[1:] != (size, size):
-            raise ModelUnfit(
-                f"patches of shape {patches.shape}, but the model takes {size} x {size}"
-            )
-        probability = np.empty(len(patches), np.float32)
-        maps = np.empty((len(patches), cells, cells), np.float32)
-        for start in range(0, len(patches), BATCHES[-1]):
-            part = patches[start : start + BATCHES[-1]]
-            answer = self._padded(part)
-            stop = start + len(part)
-            probability[start:stop] = answer["probability"][: len(part), 0]
-            maps[start:stop] = answer["maps"][: len(part), :, :, 0]
-        if not np.isfinite(probability).all():
-            raise ModelUnfit(
-                f"{self._spec.name} {self._spec.version} gave a score that is no number"
-            )
-        return PatchScores(probability, maps)
+    @property
+    def batch(self) -> int:
+        return SHAPES[-1]
 
-    def _padded(self, part: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-        shape = next(size for size in BATCHES if size >= len(part))
-        filled = np.zeros((shape, *part.shape[1:], 1), np.float32)
-        filled[: len(part), :, :, 0] = part
+    def run(self, patches: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """See `Engine.run`."""
+        count = len(patches)
+        if not self._any_size:
+            shape = next(size for size in SHAPES if size >= count)
+            patches = np.concatenate([patches, np.zeros((shape - count, *patches.shape[1:]), "f4")])
         with keras.device(self._device):
-            answer: dict[str, NDArray[np.float32]] = self._model.predict_on_batch(filled)
-        return answer
+            answer = self._model.predict_on_batch(patches[..., None])
+        return (
+            np.asarray(answer["probability"][:count, 0], np.float32),
+            np.asarray(answer["maps"][:count, :, :, 0], np.float32),
+        )
+
+
+def build(network: Folded) -> keras.Model:
+    """From grey levels (n, patch_size, patch_size, 1) to `probability` (n, 1) and `maps`
+    (n, patch_size / 32, patch_size / 32, 1), both 0..1, under the dtype policy in force."""
+    size = network.patch_size
+    grey = keras.Input((size, size, 1), name=INPUT, dtype=FLOAT32)
+    loads: dict[str, list[Array]] = {}
+    found = {INPUT: grey}
+    for step in network.steps:
+        source = found[step.source]
+        if isinstance(step, Convolution):
+            found[step.name] = _convolve(step, source, found, loads)
+        else:
+            found[step.name] = layers.MaxPooling2D(3, 2)(layers.ZeroPadding2D(1)(source))
+    last = found[network.steps[-1].name]
+    pooled = layers.GlobalAveragePooling2D(dtype=FLOAT32)(last)
+    patch = layers.Dense(1, name="patch", dtype=FLOAT32, activation="sigmoid")(pooled)
+    cells = layers.Conv2D(1, 1, name="cells", dtype=FLOAT32, activation="sigmoid")(last)
+    loads["patch"] = [*network.patch]
+    loads["cells"] = [network.cells[0][None, None], network.cells[1]]
+    model = keras.Model(grey, {"probability": patch, "maps": cells})
+    for name, arrays in loads.items():
+        model.get_layer(name).set_weights(arrays)
+    return model
+
+
+def _convolve(
+    step: Convolution,
+    source: keras.KerasTensor,
+    found: dict[str, keras.KerasTensor],
+    loads: dict[str, list[Array]],
+) -> keras.KerasTensor:
+    side, _, _, filters = step.kernel.shape
+    same = step.pad > 0 and step.stride == 1
+    if step.pad and not same:
+        source = layers.ZeroPadding2D(step.pad)(source)
+    shared = step.bias.ndim == 1
+    x = layers.Conv2D(
+        filters,
+        side,
+        strides=step.stride,
+        padding="same" if same else "valid",
+        use_bias=shared,
+        name=step.name,
+    )(source)
+    loads[step.name] = [step.kernel, step.bias] if shared else [step.kernel]
+    if not shared:
+        x = _Offset(name=f"{step.name}_offset")(x)
+        loads[f"{step.name}_offset"] = [step.bias]
+    if step.add:
+        x = layers.Add()([x, found[step.add]])
+    return layers.ReLU()(x) if step.relu else x
+
+
+class _Offset(layers.Layer):  # type: ignore[misc]
+    """Adds one constant map."""
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self.offset = self.add_weight(shape=input_shape[1:], name="offset", trainable=False)
+
+    def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
+        return inputs + keras.ops.cast(self.offset, inputs.dtype)
+
+
+def bfloat16_pays(device: str) -> bool:
+    """True for a CPU with AMX, and for a GPU of compute capability 8 or more."""
+    found = _device(device)
+    if found.startswith("cpu"):
+        return has_amx()
+    capability = _details(found).get("compute_capability")
+    return not isinstance(capability, tuple) or capability >= (8, 0)
+
+
+def _no_shorter_float32() -> None:
+    """TensorFlow cuts the factors of a float32 product to 10 bits on a GPU that likes them so."""
+    import tensorflow as tf
+
+    tf.config.experimental.enable_tensor_float_32_execution(False)
 
 
 def _device(wanted: str) -> str:
@@ -89,16 +151,23 @@ def _device(wanted: str) -> str:
     return str(accelerators[0])
 
 
+def _backend() -> str:
+    name = str(keras.backend.backend())
+    return {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}.get(name, name)
+
+
 def _name_of(device: str) -> str:
     """A device as a person knows it; what Keras calls it where its backend does not say more."""
-    if device.startswith("cpu"):
-        return "CPU"
+    return "CPU" if device.startswith("cpu") else str(_details(device).get("device_name", device))
+
+
+def _details(device: str) -> dict[str, object]:
     if keras.backend.backend() != "tensorflow":
-        return device
+        return {}
     import tensorflow as tf
 
     number = int(device.rpartition(":")[2])
-    details = tf.config.experimental.get_device_details(
+    found: dict[str, object] = tf.config.experimental.get_device_details(
         tf.config.list_physical_devices("GPU")[number]
     )
-    return str(details.get("device_name", device))
+    return found

@@ -1,31 +1,184 @@
-"""Picks the runtime that loads a bundle; importing this imports no framework."""
+"""Picks what runs a bundle; importing this imports no framework.
+
+By itself it takes the first in `ORDER` that is installed and gives the golden scores. The order is
+that of their speed with this network on a CPU, with and without AMX, at every batch size
+(docs/performance.md); on a GPU, Keras alone.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+import structlog
+
 from cadnode.core.errors import ModelUnfit
-from cadnode.inference.bundle import Bundle
+from cadnode.core.model import BFLOAT16, FLOAT32
+from cadnode.inference.bundle import Bundle, verify_golden
+from cadnode.inference.classifier import BundleClassifier
+from cadnode.inference.engine import Engine
+from cadnode.inference.folded import Folded, fold
+from cadnode.inference.hardware import has_amx, has_gpu
 
 if TYPE_CHECKING:
+    import onnx
+
     from cadnode.core.ports import Classifier
 
+log = structlog.get_logger(__name__)
 
-def load_classifier(bundle: Bundle, *, device: str = "auto", precision: str = "auto") -> Classifier:
-    """The bundle as a `Classifier`. Takes seconds. Raises ModelUnfit, also where Keras or its
-    backend is not installed."""
+KERAS, OPENVINO, ONNXRUNTIME = "keras", "openvino", "onnxruntime"
+ORDER = (OPENVINO, KERAS, ONNXRUNTIME)
+EXTRAS = {
+    KERAS: "'cadnode[cpu]' or 'cadnode[gpu]'",
+    OPENVINO: "'cadnode[openvino]'",
+    ONNXRUNTIME: "'cadnode[onnx]'",
+}
+"""What to install, by runtime."""
+
+
+def load_classifier(
+    bundle: Bundle, *, runtime: str = "auto", device: str = "auto", precision: str = "auto"
+) -> Classifier:
+    """The bundle as a `Classifier`. Takes seconds.
+
+    `runtime` is auto, keras, openvino or onnxruntime; `device` auto, cpu or gpu; `precision` auto
+    (bfloat16 where the device is faster with it, and float32 again for whatever may become a
+    mark), float32 or bfloat16. Raises ModelUnfit, also where the runtime is not installed.
+    """
+    network = _Network(bundle)
+    if runtime != "auto":
+        return _load(bundle, network, runtime, device, precision, why="as set")
+    return _first_that_agrees(bundle, network, device, precision)
+
+
+def exported(bundle: Bundle) -> onnx.ModelProto:
+    """The bundle's network as an ONNX model, in float32. Raises ModelUnfit."""
+    try:
+        return _Network(bundle).onnx()
+    except ImportError as error:
+        raise _missing(ONNXRUNTIME, error) from error
+
+
+class _Network:
+    """The weights, folded when they are first asked for and kept for a second engine."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._bundle = bundle
+
+    @functools.cached_property
+    def folded(self) -> Folded:
+        try:
+            return fold(self._bundle.arrays(), self._bundle.spec.patch_size)
+        except (KeyError, ValueError) as error:
+            raise ModelUnfit(f"{self._bundle.folder}: the weights do not fit: {error}") from error
+
+    def onnx(self) -> onnx.ModelProto:
+        from cadnode.inference.onnx_graph import onnx_model
+
+        spec = self._bundle.spec
+        about = (
+            f"{spec.name} {spec.version}: grey levels of {spec.patch_size} x {spec.patch_size}"
+            f" patches at {spec.pitch_mm:g} mm, normalised by {spec.normalisation}."
+            " For research use only; not a medical device."
+        )
+        return onnx_model(self.folded, about)
+
+    @functools.cached_property
+    def file(self) -> bytes:
+        """As ONNX."""
+        return bytes(self.onnx().SerializeToString())
+
+
+def _first_that_agrees(
+    bundle: Bundle, network: _Network, device: str, precision: str
+) -> Classifier:
+    tried: list[str] = []
+    for runtime in _candidates(device):
+        why = "; ".join(["the quickest that is installed and agrees", *tried])
+        try:
+            classifier = _load(bundle, network, runtime, device, precision, why=why)
+            verify_golden(bundle, classifier)
+        except ModelUnfit as error:
+            # What is not installed is no news; what is installed and fails is.
+            installed = not isinstance(error.__cause__, ImportError)
+            (log.warning if installed else log.debug)(
+                "a runtime is passed over", runtime=runtime, detail=error.detail
+            )
+            tried.append(f"{runtime} passed over: {error.detail}")
+            continue
+        return classifier
+    raise ModelUnfit(f"no runtime for {bundle.folder}: {'; '.join(tried)}")
+
+
+def _candidates(device: str) -> tuple[str, ...]:
+    if device == "gpu":
+        return (KERAS,)
+    if device == "auto" and has_gpu():
+        return (KERAS, *(runtime for runtime in ORDER if runtime != KERAS))
+    return ORDER
+
+
+def _load(
+    bundle: Bundle, network: _Network, runtime: str, device: str, precision: str, *, why: str
+) -> Classifier:
+    if device == "gpu" and runtime != KERAS:
+        raise ModelUnfit(f"on a GPU the runtime is keras, not {runtime}")
+    make = _ENGINES[runtime]
     try:
         with _quiet():
-            from cadnode.inference.keras_model import KerasClassifier
-
-            return KerasClassifier(bundle, device=device, precision=precision)
+            wanted = [precision]
+            if precision == "auto":
+                pays = _bfloat16_pays(runtime, device)
+                wanted = [BFLOAT16, FLOAT32] if pays else [FLOAT32]
+            engines = [make(network, device, one) for one in wanted]
     except ImportError as error:
-        raise ModelUnfit(
-            f"{error.name or error} is not installed: pip install 'cadnode[cpu]' or 'cadnode[gpu]'"
-        ) from error
+        raise _missing(runtime, error) from error
+    return BundleClassifier(bundle.spec, *engines, why=why)
+
+
+def _missing(runtime: str, error: ImportError) -> ModelUnfit:
+    return ModelUnfit(f"{error.name or error} is not installed: pip install {EXTRAS[runtime]}")
+
+
+def _bfloat16_pays(runtime: str, device: str) -> bool:
+    if runtime == ONNXRUNTIME:
+        return False
+    if runtime == KERAS and device != "cpu":
+        from cadnode.inference.keras_model import bfloat16_pays
+
+        return bfloat16_pays(device)
+    return has_amx()
+
+
+def _keras(network: _Network, device: str, precision: str) -> Engine:
+    from cadnode.inference.keras_model import KerasEngine
+
+    return KerasEngine(network.folded, device=device, precision=precision)
+
+
+def _openvino(network: _Network, device: str, precision: str) -> Engine:
+    from cadnode.inference.openvino_model import OpenVinoEngine
+
+    return OpenVinoEngine(network.file, precision)
+
+
+def _onnxruntime(network: _Network, device: str, precision: str) -> Engine:
+    from cadnode.inference.onnxruntime_model import OnnxRuntimeEngine
+
+    if precision == BFLOAT16:
+        raise ModelUnfit("ONNX Runtime computes in float32 here: precision auto or float32")
+    return OnnxRuntimeEngine(network.file)
+
+
+_ENGINES: dict[str, Callable[[_Network, str, str], Engine]] = {
+    KERAS: _keras,
+    OPENVINO: _openvino,
+    ONNXRUNTIME: _onnxruntime,
+}
 
 
 @contextlib.contextmanager

@@ -87,6 +87,7 @@ class FakeAnalysis(FakeRows):
             model=model,
             reason=reason,
             detail=detail,
+            tries=0,
             analyzed_at=now if state is ImageState.ANALYZED else None,
         )
         if header is not None:

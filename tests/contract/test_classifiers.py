@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cadnode.core.errors import ModelUnfit
+from cadnode.core.model import BFLOAT16, FLOAT32
 from cadnode.core.ports import Classifier
 from cadnode.inference.bundle import Bundle, find_bundle, list_bundles, load_bundle, verify_golden
 from cadnode.inference.runtime import load_classifier
-from tests.contract.fake_classifier import FakeClassifier
+from tests.contract.fake_classifier import FAKE_SPEC, FakeClassifier
+from tests.contract.fake_engine import screened
 
 MODELS = Path(__file__).parents[2] / "models"
 
@@ -22,17 +25,46 @@ def shipped() -> Bundle:
     return find_bundle(MODELS, "calc-resnet50")
 
 
+LOADED = {
+    "keras": ("keras", "float32"),
+    "keras in bfloat16": ("keras", "bfloat16"),
+    "openvino": ("openvino", "float32"),
+    "openvino in bfloat16": ("openvino", "bfloat16"),
+    "onnxruntime": ("onnxruntime", "auto"),
+    "auto": ("auto", "auto"),
+}
+"""What is asked for: runtime and precision."""
+WITHIN = {"keras in bfloat16": 0.02, "openvino in bfloat16": 0.02}
+"""How far a score may be off elsewhere than in float32."""
+
+
 @pytest.fixture(scope="module")
-def keras_classifier(shipped: Bundle) -> Classifier:
-    return load_classifier(shipped)
+def load(shipped: Bundle) -> Callable[[str], Classifier]:
+    return functools.cache(lambda name: load_ported(shipped, name))
 
 
-@pytest.fixture(params=["fake", "keras"])
-def classifier(request: pytest.FixtureRequest) -> Iterator[Classifier]:
-    if request.param == "fake":
-        yield FakeClassifier()
-    else:
-        yield request.getfixturevalue("keras_classifier")
+def load_ported(bundle: Bundle, name: str) -> Classifier:
+    runtime, precision = LOADED[name]
+    return load_classifier(bundle, runtime=runtime, device="cpu", precision=precision)
+
+
+@pytest.fixture(params=["fake", "screened", *LOADED])
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def classifier(name: str, load: Callable[[str], Classifier]) -> Classifier:
+    if name == "fake":
+        return FakeClassifier()
+    if name == "screened":
+        return screened(FAKE_SPEC)
+    return load(name)
+
+
+@pytest.fixture
+def keras_classifier(load: Callable[[str], Classifier]) -> Classifier:
+    return load("keras")
 
 
 def some_patches(classifier: Classifier, count: int) -> np.ndarray:
@@ -57,6 +89,24 @@ def test_it_says_what_it_computes_on(classifier: Classifier) -> None:
     assert classifier.runs_on.precision.startswith(("float", "bfloat"))
 
 
+@pytest.mark.parametrize(
+    ("asked", "runtime", "precision"),
+    [
+        ("keras", "Keras", FLOAT32),
+        ("keras in bfloat16", "Keras", BFLOAT16),
+        ("openvino", "OpenVINO", FLOAT32),
+        ("openvino in bfloat16", "OpenVINO", BFLOAT16),
+        ("onnxruntime", "ONNX Runtime", FLOAT32),
+    ],
+)
+def test_what_the_settings_name_is_what_computes(
+    load: Callable[[str], Classifier], asked: str, runtime: str, precision: str
+) -> None:
+    on = load(asked).runs_on
+    assert on.runtime.startswith(runtime)
+    assert (on.device, on.precision, on.why) == ("CPU", precision, "as set")
+
+
 def test_an_accelerator_goes_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     import tensorflow as tf
 
@@ -79,13 +129,14 @@ def test_the_same_patches_get_the_same_scores_twice(classifier: Classifier) -> N
     np.testing.assert_array_equal(first.maps, second.maps)
 
 
-def test_the_size_of_the_batch_does_not_change_a_score(classifier: Classifier) -> None:
+def test_the_size_of_the_batch_does_not_change_a_score(name: str, classifier: Classifier) -> None:
     patches = some_patches(classifier, 6)
     together = classifier.classify(patches)
     for index in (0, 5):
         alone = classifier.classify(patches[index : index + 1])
-        np.testing.assert_allclose(alone.probability[0], together.probability[index], atol=1e-4)
-        np.testing.assert_allclose(alone.maps[0], together.maps[index], atol=1e-4)
+        within = WITHIN.get(name, 1e-4)
+        np.testing.assert_allclose(alone.probability[0], together.probability[index], atol=within)
+        np.testing.assert_allclose(alone.maps[0], together.maps[index], atol=within)
 
 
 def test_no_patches_get_no_scores(classifier: Classifier) -> None:
@@ -94,10 +145,11 @@ def test_no_patches_get_no_scores(classifier: Classifier) -> None:
     assert len(scores.maps) == 0
 
 
+@pytest.mark.parametrize("runtime", LOADED)
 def test_the_shipped_bundle_gives_its_golden_scores(
-    shipped: Bundle, keras_classifier: Classifier
+    shipped: Bundle, load: Callable[[str], Classifier], runtime: str
 ) -> None:
-    assert verify_golden(shipped, keras_classifier) < 1e-3
+    assert verify_golden(shipped, load(runtime)) < WITHIN.get(runtime, 1e-3)
     expected = shipped.golden()[1]
     assert expected[: len(expected) // 2].min() > expected[len(expected) // 2 :].max()
 
@@ -109,6 +161,16 @@ def test_the_golden_check_notices_a_model_that_scores_otherwise(shipped: Bundle)
 
 def test_the_shipped_bundle_fits_a_small_repository(shipped: Bundle) -> None:
     assert sum(path.stat().st_size for path in shipped.folder.iterdir()) < 60_000_000
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
+def test_every_runtime_gives_the_maps_of_the_reference(
+    shipped: Bundle, load: Callable[[str], Classifier], runtime: str
+) -> None:
+    patches = shipped.golden()[0]
+    ours, reference = load(runtime).classify(patches), load("keras").classify(patches)
+    np.testing.assert_allclose(ours.probability, reference.probability, atol=1e-5)
+    np.testing.assert_allclose(ours.maps, reference.maps, atol=1e-5)
 
 
 def test_patches_of_another_size_are_refused(keras_classifier: Classifier) -> None:

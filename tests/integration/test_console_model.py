@@ -19,6 +19,7 @@ from fastapi.testclient import TestClient
 
 from cadnode.app import App
 from cadnode.config import load_settings
+from cadnode.config.tables import ModelTable
 from cadnode.console import open_console
 from cadnode.console.model import DRIFT_FRESH, NodeModel
 from cadnode.core.accounts import Role
@@ -73,7 +74,7 @@ class Golden:
         self.go = threading.Event()
         self.answer = Recomputed(True, 1e-6, "Hashes right.")
 
-    def __call__(self, folder: Path, device: str, precision: str) -> Recomputed:
+    def __call__(self, folder: Path, model: ModelTable) -> Recomputed:
         assert self.go.wait(20)
         return self.answer
 
@@ -220,10 +221,11 @@ class TestBundle:
             model_sha256=manifest,
             device="CPU",
             precision="float32",
+            chosen="the quickest",
         )
         worker = ProcessRecord("w", "work", "host", 7, NOW, NOW, facts)
         beats.beat(worker)
-        assert "has loaded small 1.0.0, on CPU in float32" in page(site)
+        assert "has loaded small 1.0.0, on CPU in float32 (the quickest)." in page(site)
         assert "restart the node" not in page(site)
         beats.beat(replace(worker, facts=replace(facts, model_sha256="0" * 64)))
         assert "restart the node" in page(site)

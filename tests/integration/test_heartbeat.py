@@ -16,6 +16,7 @@ from cadnode.app import App
 from cadnode.config import load_settings
 from cadnode.core.errors import ModelUnfit
 from cadnode.core.metrics import NoMetrics
+from cadnode.core.model import FLOAT32, SCREENED
 from cadnode.core.processes import ProcessFacts, ProcessRecord, seen
 from cadnode.heartbeat import Heart, Meter, Vitals, settings_hash
 from cadnode.metrics.ports import MeteredClassifier
@@ -185,7 +186,8 @@ def test_a_worker_names_its_model_and_what_moved_and_why_it_has_none(config: Pat
     assert (facts.model, facts.model_version, facts.problem) == (spec.name, spec.version, "")
     assert len(facts.model_sha256 or "") == 64
     assert facts.device
-    assert facts.precision == "float32"
+    assert facts.precision in (FLOAT32, SCREENED)
+    assert "quickest" in facts.chosen
     assert facts.drift == "Scores differ."
     now = 899.0
     assert vitals.facts().drift == "Scores differ."

@@ -1,0 +1,63 @@
+"""The network in OpenVINO, on the CPU. The only module that knows the package."""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cadnode.core.errors import ModelUnfit
+from cadnode.core.model import FLOAT32, RunsOn
+from cadnode.inference.folded import INPUT
+
+# Importing openvino imports its conversion tool, and that reports the import to its maker over the
+# network. Python takes a module that is None here for one that is not installed.
+for _reporter in ("openvino_telemetry", "openvino.tools.ovc"):
+    sys.modules.setdefault(_reporter, None)  # type: ignore[arg-type]
+
+import openvino  # noqa: E402
+
+BATCH = 16
+
+
+class OpenVinoEngine:
+    """The model of `onnx_graph`, compiled."""
+
+    def __init__(self, model: bytes, precision: str) -> None:
+        """`model` as an ONNX file; `precision` is float32 or bfloat16."""
+        self._runs_on = RunsOn("CPU", precision, f"OpenVINO {openvino.__version__.split('-')[0]}")
+        core = openvino.Core()
+        settings = {
+            "PERFORMANCE_HINT": "LATENCY",
+            # Left to itself it takes bfloat16 wherever the CPU has it.
+            "INFERENCE_PRECISION_HINT": "f32" if precision == FLOAT32 else "bf16",
+        }
+        try:
+            compiled = core.compile_model(core.read_model(model=model), "CPU", settings)
+            self._request = compiled.create_infer_request()
+        except RuntimeError as error:
+            raise ModelUnfit(f"OpenVINO: {_first_line(error)}") from error
+        self._lock = threading.Lock()
+
+    @property
+    def runs_on(self) -> RunsOn:
+        return self._runs_on
+
+    @property
+    def batch(self) -> int:
+        return BATCH
+
+    def run(self, patches: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """See `Engine.run`."""
+        with self._lock:
+            try:
+                answer = self._request.infer({INPUT: np.ascontiguousarray(patches)})
+            except RuntimeError as error:
+                raise ModelUnfit(f"OpenVINO: {_first_line(error)}") from error
+            return np.array(answer["probability"]), np.array(answer["maps"])
+
+
+def _first_line(error: RuntimeError) -> str:
+    return str(error).strip().partition("\n")[0]
