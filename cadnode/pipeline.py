@@ -138,8 +138,12 @@ class Pipeline(Outgoing):
 
     def report(self, exam: Exam, pulse: Callable[[], None]) -> None:
         """Build every result object, keep the files, and note what is due where."""
-        # The objects name one model: what another one has read before an update is read again.
-        images = [self._settle(exam, image, pulse) for image in exam.images]
+        # The objects name one model: what another one has read is read again here, and only here.
+        # While an update is under way, workers with two models may take turns at one exam.
+        images = [
+            self._settle(exam, self._of_this_model(image), pulse, closing=True)
+            for image in exam.images
+        ]
         predecessors = self._store.predecessors(exam)
         report = ExamReport(
             study_instance_uid=exam.study_instance_uid,
@@ -188,9 +192,7 @@ class Pipeline(Outgoing):
         held = image.state is ImageState.RECEIVED and image.intent is Intent.PROCESSING
         if held and not closing:
             return image
-        if image.state is ImageState.ANALYZED and image.model == self._model():
-            return image
-        settled = image.state in (ImageState.SET_ASIDE, ImageState.FAILED)
+        settled = image.state in (ImageState.ANALYZED, ImageState.SET_ASIDE, ImageState.FAILED)
         if settled and image.reason is not Reason.HAS_ITS_RESULT:
             return image
         pulse()
@@ -232,6 +234,12 @@ class Pipeline(Outgoing):
             patch_map=reading.patch_map,
             findings=reading.findings,
         )
+
+    def _of_this_model(self, image: ExamImage) -> ExamImage:
+        """The image as if it had not been read, where another model has read it."""
+        if image.state is not ImageState.ANALYZED or image.model == self._model():
+            return image
+        return replace(image, state=ImageState.RECEIVED)
 
     def _settle_held(
         self,

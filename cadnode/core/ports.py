@@ -168,8 +168,12 @@ class ExamStore(DeliveryStore, ProofStore, CommitmentStore, Protocol):
 
     # the analysis lane
 
-    def claim_exam(self, owner: str, *, now: datetime, lease: timedelta) -> Exam | None:
+    def claim_exam(
+        self, owner: str, *, now: datetime, lease: timedelta, exam_id: int | None = None
+    ) -> Exam | None:
         """The exam that has been due longest in the analysis lane, or None. Counts a try.
+
+        With `exam_id` that one, and None when it is not due or somebody holds it.
 
         Exams of a higher priority come first. Among equals, closed exams come first, for they lack only their report; those that a person has asked
         to be read again come last.
@@ -181,7 +185,8 @@ class ExamStore(DeliveryStore, ProofStore, CommitmentStore, Protocol):
         ...
 
     def begin_image(self, exam: Exam, image_id: int, *, now: datetime) -> int:
-        """Note that reading starts; returns how many times it has started, this one included."""
+        """Note that reading starts; returns how many times it has started since it last came to an
+        end, this one included."""
         ...
 
     def record_image(

@@ -34,13 +34,17 @@ _CLOSING = frozenset({ExamStatus.ANALYZED, ExamStatus.SKIPPED})
 class Analysis(StorePart):
     """The part of the exam store that workers with a model use."""
 
-    def claim_exam(self, owner: str, *, now: datetime, lease: timedelta) -> Exam | None:
+    def claim_exam(
+        self, owner: str, *, now: datetime, lease: timedelta, exam_id: int | None = None
+    ) -> Exam | None:
         """See ExamStore.claim_exam."""
         due = and_(
             jobs.c.status.in_(sorted(ANALYSIS_LANE)),
             jobs.c.due_at <= now,
             lease_is_over(jobs.c.lease_owner, jobs.c.lease_until, now),
         )
+        if exam_id is not None:
+            due = and_(jobs.c.id == exam_id, due)
         if not is_due(self._database, jobs, due):
             return None
         # A closed exam lacks only its report, which takes a second: it does not wait for others.
@@ -119,6 +123,8 @@ class Analysis(StorePart):
                     reason=None if reason is None else reason.code,
                     detail=detail,
                     model=model,
+                    # What came to an end has taken no worker down.
+                    tries=0,
                     analyzed_at=now if state is ImageState.ANALYZED else None,
                     top_score=None if patch_map is None else float(patch_map.probability.max()),
                     **({} if header is None else _header_values(header)),

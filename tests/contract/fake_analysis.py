@@ -19,11 +19,14 @@ from tests.contract.fake_rows import FakeImage, FakeRows, is_free
 class FakeAnalysis(FakeRows):
     """Exams are claimed, read and moved."""
 
-    def claim_exam(self, owner: str, *, now: datetime, lease: timedelta) -> Exam | None:
+    def claim_exam(
+        self, owner: str, *, now: datetime, lease: timedelta, exam_id: int | None = None
+    ) -> Exam | None:
         due = [
             job
             for job in self.jobs.values()
             if job.status in ANALYSIS_LANE and job.due_at <= now and is_free(job, now)
+            if exam_id in (None, job.id)
         ]
         if not due:
             return None
