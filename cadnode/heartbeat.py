@@ -184,7 +184,8 @@ class Vitals:
             model=spec.name,
             model_version=spec.version,
             model_sha256=file_hash(manifest),
-            device=f"{runs_on.device}, GPU {gpu}" if (gpu := _gpu(self._app)) else runs_on.device,
+            device=f"{runs_on.place}, GPU {gpu}" if (gpu := _gpu(self._app)) else runs_on.place,
+            chosen=runs_on.why,
             precision=runs_on.precision,
         )
         return classifier
