@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import queue
 import struct
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
@@ -53,7 +55,11 @@ BREATH = 1.0
 ROOM_STEP = 64 << 20
 """Bytes; the room for another object is asked for in steps of this size."""
 
-_BROKEN_MESSAGE = (ValueError, KeyError, TypeError, AttributeError, EOFError, struct.error)
+FLUSH_STEP = 4 << 20
+"""Bytes after which an object on its way in begins to go to the disk."""
+
+BROKEN_MESSAGE = (ValueError, KeyError, TypeError, AttributeError, EOFError, struct.error)
+"""What a message that breaks the rules makes pynetdicom and us raise."""
 
 
 def file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> bytes:
@@ -111,21 +117,30 @@ class IncomingFile:
         self.failure = failure
         self._max_bytes = max_bytes
         self._next_room_check = 0
-        self._file: BinaryIO | None = None
+        self._digest = hashlib.sha256()
+        self._flushed = 0
+        # An association can end, and its file be removed, while the upper layer writes to it.
+        self._lock = threading.Lock()
+        self._file: FileIO | None = None
         if failure is not None:
             return
         try:
-            self._file = self.path.open("xb")
+            self._file = FileIO(self.path, "xb")
             self._file.write(meta)
         except OSError as error:
             self._fail(error)
 
-    def write(self, fragment: memoryview, room: Callable[[int], bool]) -> None:
-        """Add a fragment; never raises for a full or broken disk.
+    @property
+    def sha256(self) -> str:
+        """Of the data set so far, in hex."""
+        return self._digest.hexdigest()
+
+    def write(self, pieces: Sequence[memoryview], room: Callable[[int], bool]) -> None:
+        """Add what came; never raises for a full or broken disk.
 
         Raises ValueError when the sender goes on and on with an object that is too large anyhow.
         """
-        self.size += len(fragment)
+        self.size += sum(len(piece) for piece in pieces)
         if self.size > 2 * self._max_bytes:
             raise ValueError("an object without end")
         if self._file is None:
@@ -140,30 +155,45 @@ class IncomingFile:
                 self._give_up(Failure(OUT_OF_RESOURCES, "no room in the spool"))
                 return
         try:
-            self._file.write(fragment)
+            with self._lock:
+                if self._file is not None:
+                    self._append(self._file, pieces)
         except OSError as error:
             self._fail(error)
 
     def close(self) -> None:
         """Hand the last bytes to the operating system."""
-        if self._file is None:
-            return
         try:
-            self._file.close()
+            self._close()
         except OSError as error:
             self._fail(error)
-        self._file = None
 
     def remove(self) -> None:
         """Delete what is still in the incoming folder."""
-        file, self._file = self._file, None
-        if file is not None:
-            # Closing may try to write what the full disk has just refused.
-            try:
-                file.close()
-            except OSError:
-                self.failure = self.failure or Failure(OUT_OF_RESOURCES, "closing failed")
+        try:
+            self._close()
+        except OSError:
+            self.failure = self.failure or Failure(OUT_OF_RESOURCES, "closing failed")
         self.path.unlink(missing_ok=True)
+
+    def _append(self, file: FileIO, pieces: Sequence[memoryview]) -> None:
+        for piece in pieces:
+            rest = piece
+            while rest:
+                rest = rest[file.write(rest) :]
+            self._digest.update(piece)
+        if self.size - self._flushed >= FLUSH_STEP:
+            # Starts to write it out; the sync at the end has less to wait for.
+            os.posix_fadvise(
+                file.fileno(), self._flushed, self.size - self._flushed, os.POSIX_FADV_DONTNEED
+            )
+            self._flushed = self.size
+
+    def _close(self) -> None:
+        with self._lock:
+            file, self._file = self._file, None
+            if file is not None:
+                file.close()
 
     def _fail(self, error: OSError) -> None:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -214,6 +244,28 @@ class SpoolingProvider(DIMSEServiceProvider):
         except queue.Empty:
             return None, None
 
+    @property
+    def streams(self) -> int | None:
+        """The presentation context whose data set goes to a file at this moment."""
+        message = self.message
+        return None if self._growing is None or message is None else message.context_id
+
+    def take_pieces(self, pieces: Sequence[memoryview], *, last: bool) -> None:
+        """Take in what came of the data set of `streams`, without the headers around it.
+
+        `last`: it is whole with this. Raises one of `BROKEN_MESSAGE` when that ends the association.
+        """
+        self._quiet_since = time.monotonic()
+        self._hold_back(sum(len(piece) for piece in pieces))
+        growing, message = self._growing, self.message
+        if growing is None or message is None:
+            return
+        growing.write(pieces, self._room)
+        if last:
+            growing.close()
+            self.message = None
+            self._finish(growing, message)
+
     def receive_primitive(self, primitive: P_DATA) -> None:
         """Take in one P-DATA; a message that breaks the rules ends the association."""
         self._quiet_since = time.monotonic()
@@ -225,7 +277,7 @@ class SpoolingProvider(DIMSEServiceProvider):
                     self._take_command(context_id, fragment)
                 else:
                     self._take_data(context_id, fragment)
-        except _BROKEN_MESSAGE:
+        except BROKEN_MESSAGE:
             self.discard()
             self.dul.event_queue.put("Evt19")
 
@@ -305,7 +357,7 @@ class SpoolingProvider(DIMSEServiceProvider):
             raise ValueError("a command fragment within a data set")
         if context_id != message.context_id:
             raise ValueError("another presentation context within a message")
-        growing.write(memoryview(fragment)[1:], self._room)
+        growing.write([memoryview(fragment)[1:]], self._room)
         if fragment[0] & 2:
             growing.close()
             self.message = None

@@ -19,8 +19,9 @@ from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 from cadnode.dimse.incoming import SpoolingProvider
 from cadnode.dimse.state_machine import EndingStateMachine
+from cadnode.dimse.streaming import StreamingSocket
 from cadnode.dimse.tls import RenewedContext, in_words
-from cadnode.dimse.transport import BoundedSocket, cut
+from cadnode.dimse.transport import cut
 
 log = logging.getLogger(__name__)
 
@@ -149,7 +150,7 @@ class _Handler(RequestHandler):
         port = self.server.port
         # The plain socket has announced the connection (Evt5); its replacement does so again.
         association.dul.event_queue.get_nowait()
-        association.dul.socket = BoundedSocket(
+        association.dul.socket = StreamingSocket(
             association,
             client_socket=self.request,
             longest_pdu=port.longest_pdu,

@@ -144,14 +144,19 @@ class BoundedSocket(AssociationSocket):
         if self._ahead or (isinstance(sock, ssl.SSLSocket) and sock.pending()):
             return True
         try:
-            poll = select.poll()
-            poll.register(sock, select.POLLIN)
-            arrived = bool(poll.poll(idle_wait(self._quiet_since) * 1000))
-            return arrived and (not isinstance(sock, ssl.SSLSocket) or self._look_ahead(sock))
+            return self._wait(sock) and (
+                not isinstance(sock, ssl.SSLSocket) or self._look_ahead(sock)
+            )
         except (OSError, ValueError) as error:
             self._note(error)
             self.event_queue.put("Evt17")
             return False
+
+    def _wait(self, sock: socket.socket) -> bool:
+        """Has anything come, after a moment's wait?"""
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        return bool(poll.poll(idle_wait(self._quiet_since) * 1000))
 
     def _end_orphan(self) -> None:
         # Whatever a peer makes pynetdicom raise ends the association's thread and nothing else.

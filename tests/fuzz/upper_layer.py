@@ -28,7 +28,7 @@ from cadnode.dimse.incoming import SpoolingProvider
 from cadnode.dimse.scp import ScpSettings, StorageScp
 from cadnode.dimse.state_machine import EndingStateMachine
 from cadnode.dimse.storing import IncomingObject, StoreAnswers
-from cadnode.dimse.transport import BoundedSocket
+from cadnode.dimse.streaming import StreamingSocket
 
 AE_TITLE = "CADNODE"
 MANY_STEPS = 10_000
@@ -108,7 +108,7 @@ def converse(
 def _association(connection: socket.socket) -> Any:
     association: Any = Association(_ae, "acceptor")
     association.is_alive = _always
-    association.dul.socket = BoundedSocket(
+    association.dul.socket = StreamingSocket(
         association,
         client_socket=connection,
         longest_pdu=1 << 17,
