@@ -42,6 +42,7 @@ def keep(
             incoming.path,
             study_instance_uid=incoming.study_instance_uid,
             sop_instance_uid=incoming.sop_instance_uid,
+            sha256=incoming.sha256,
         )
         acceptance = store.accept(
             NewImage(

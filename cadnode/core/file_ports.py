@@ -82,9 +82,11 @@ class NodeFiles(ResultFiles, Protocol):
         *,
         study_instance_uid: str,
         sop_instance_uid: str,
+        sha256: str | None = None,
     ) -> KeptFile:
         """Make a received file last, taking it out of the incoming folder; whatever dies after
-        this has returned, it is there.
+        this has returned, it is there. `sha256` is that of its Data Set, where whoever wrote the
+        file took it on the way: else the file is read once more.
 
         The same bytes once more repair what was spoiled, or make a copy (`KeptFile.is_copy`). The
         caller holds `receiving` until the row is committed. Raises SpoolFull when it cannot be kept

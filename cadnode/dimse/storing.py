@@ -49,6 +49,8 @@ class IncomingObject:
     association: int = 0
     """A number that the association on which it came has for itself while it lasts."""
     identifiers: ExamIdentifiers = NO_IDENTIFIERS
+    sha256: str | None = None
+    """Of the data set, in hex, taken from the bytes as they came."""
 
 
 class StoreAnswers:
@@ -127,6 +129,7 @@ class StoreAnswers:
                     calling_host=str(event.assoc.remote["address"]),
                     association=id(event.assoc),
                     identifiers=found.exam,
+                    sha256=incoming.sha256,
                 )
             )
         except UnreadableObject as error:

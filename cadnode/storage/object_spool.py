@@ -35,8 +35,6 @@ from cadnode.storage.spool import data_set_sha256, place
 FETCHES = 2
 """Times that an object is fetched before other bytes than its name says are the store's fault."""
 
-_SHARDS = [f"{number:02x}" for number in range(256)]
-
 
 @dataclass(frozen=True, slots=True)
 class Endless:
@@ -77,18 +75,25 @@ class ObjectSpool:
         return self._root / "incoming"
 
     def keep_image(
-        self, incoming: Path, *, study_instance_uid: str, sop_instance_uid: str
+        self,
+        incoming: Path,
+        *,
+        study_instance_uid: str,
+        sop_instance_uid: str,
+        sha256: str | None = None,
     ) -> KeptFile:
         """See NodeFiles.keep_image: always a copy of its own, in the store when this returns."""
         try:
             size = incoming.stat().st_size
-            with incoming.open("rb") as stream:
-                sha256 = data_set_sha256(stream)
+            if sha256 is None:
+                with incoming.open("rb") as stream:
+                    sha256 = data_set_sha256(stream)
             name = _once(place("images", study_instance_uid, sop_instance_uid, sha256))
             self._objects.put(incoming, name)
         except (OSError, ImageUnreachable) as error:
             raise _not_kept(error) from error
         try:
+            incoming.chmod(0o600)
             self._cache.add(incoming, _copy_name(name), in_use=False)
         except OSError:
             # It is kept; nothing but a way to read it sooner is lost.
@@ -201,11 +206,8 @@ class ObjectSpool:
             if folder not in KEPT:
                 yield from self._local(self._root / folder)
                 continue
-            for shard in _SHARDS:
-                yield from (
-                    SpoolFile(found.key, found.size, 0, found.modified_at)
-                    for found in self._objects.list(f"{folder}/{shard}")
-                )
+            for found in self._objects.list(folder):
+                yield SpoolFile(found.key, found.size, 0, found.modified_at)
 
     def folders(self) -> Iterator[Path]:
         """The folders on this machine."""

@@ -67,7 +67,12 @@ class Spool:
         return self._incoming
 
     def keep_image(
-        self, incoming: Path, *, study_instance_uid: str, sop_instance_uid: str
+        self,
+        incoming: Path,
+        *,
+        study_instance_uid: str,
+        sop_instance_uid: str,
+        sha256: str | None = None,
     ) -> KeptFile:
         """Sync a received file and move it to its place; on disk for good when this returns.
 
@@ -79,7 +84,7 @@ class Spool:
         """
         with _translated():
             with incoming.open("rb+") as stream:
-                sha256 = data_set_sha256(stream)
+                sha256 = sha256 or data_set_sha256(stream)
                 os.fchmod(stream.fileno(), 0o600)
                 os.fsync(stream.fileno())
             relative = place("images", study_instance_uid, sop_instance_uid, sha256)
