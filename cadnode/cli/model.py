@@ -220,6 +220,36 @@ def verify(config: ConfigOption = None) -> None:
 
 
 @model.command()
+def export(
+    out: Annotated[Path, typer.Option(dir_okay=False, help="The ONNX file.")],
+    bundle: Annotated[
+        str, typer.Argument(metavar="[NAME/VERSION]", help="The model in force without it.")
+    ] = "",
+    config: ConfigOption = None,
+) -> None:
+    """Write a model as ONNX: BatchNorm folded, one grey channel, float32; the runtimes that are
+    installed must read out of it what Keras gives."""
+    from cadnode.inference.bundle import find_bundle
+    from cadnode.inference.export import export as write
+
+    app = app_for(config)
+    name, _, version = bundle.partition("/")
+    if name and app.settings.model.folder is None:
+        raise typer.BadParameter("model.folder is not set")
+    found = (
+        find_bundle(app.settings.model.folder, name, version or "latest")
+        if name and app.settings.model.folder
+        else app.bundle()
+    )
+    for one in write(found, out):
+        typer.echo(
+            f"{one.runtime}: scores within {one.probability:.1e} of Keras,"
+            f" maps within {one.maps:.1e}"
+        )
+    typer.echo(f"{found.spec.name} {found.spec.version} in {out}")
+
+
+@model.command()
 def reference(
     from_database: Annotated[
         bool, typer.Option("--from-database", help="Of the exams this node has read.")

@@ -50,9 +50,11 @@ def onnx_model(network: Folded, about: str) -> onnx.ModelProto:
         graph.constants,
     )
     opsets = [helper.make_operatorsetid("", OPSET)]
-    return helper.make_model(
+    model = helper.make_model(
         made, opset_imports=opsets, ir_version=IR_VERSION, producer_name="cadnode", doc_string=about
     )
+    onnx.checker.check_model(model)
+    return model
 
 
 class _Graph:

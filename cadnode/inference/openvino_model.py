@@ -12,8 +12,8 @@ from cadnode.core.errors import ModelUnfit
 from cadnode.core.model import FLOAT32, RunsOn
 from cadnode.inference.folded import INPUT
 
-# Importing openvino imports its conversion tool, and that reports the import to its maker over the
-# network. Python takes a module that is None here for one that is not installed.
+# Importing openvino imports its conversion tool, and that reports to its maker over the network
+# unless it was told not to. Python takes a module that is None here for one not installed.
 for _reporter in ("openvino_telemetry", "openvino.tools.ovc"):
     sys.modules.setdefault(_reporter, None)  # type: ignore[arg-type]
 

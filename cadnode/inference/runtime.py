@@ -24,8 +24,6 @@ from cadnode.inference.folded import Folded, fold
 from cadnode.inference.hardware import has_amx, has_gpu
 
 if TYPE_CHECKING:
-    import onnx
-
     from cadnode.core.ports import Classifier
 
 log = structlog.get_logger(__name__)
@@ -55,10 +53,10 @@ def load_classifier(
     return _first_that_agrees(bundle, network, device, precision)
 
 
-def exported(bundle: Bundle) -> onnx.ModelProto:
-    """The bundle's network as an ONNX model, in float32. Raises ModelUnfit."""
+def onnx_file(bundle: Bundle) -> bytes:
+    """The bundle's network as an ONNX file, in float32. Raises ModelUnfit."""
     try:
-        return _Network(bundle).onnx()
+        return _Network(bundle).file
     except ImportError as error:
         raise _missing(ONNXRUNTIME, error) from error
 
@@ -76,7 +74,9 @@ class _Network:
         except (KeyError, ValueError) as error:
             raise ModelUnfit(f"{self._bundle.folder}: the weights do not fit: {error}") from error
 
-    def onnx(self) -> onnx.ModelProto:
+    @functools.cached_property
+    def file(self) -> bytes:
+        """As ONNX."""
         from cadnode.inference.onnx_graph import onnx_model
 
         spec = self._bundle.spec
@@ -85,12 +85,7 @@ class _Network:
             f" patches at {spec.pitch_mm:g} mm, normalised by {spec.normalisation}."
             " For research use only; not a medical device."
         )
-        return onnx_model(self.folded, about)
-
-    @functools.cached_property
-    def file(self) -> bytes:
-        """As ONNX."""
-        return bytes(self.onnx().SerializeToString())
+        return bytes(onnx_model(self.folded, about).SerializeToString())
 
 
 def _first_that_agrees(

@@ -1,0 +1,180 @@
+"""Which runtime a bundle gets, what is said when it gets none, and that none of them talks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cadnode.core.errors import ModelUnfit
+from cadnode.core.model import BFLOAT16, FLOAT32, SCREENED
+from cadnode.core.ports import Classifier
+from cadnode.inference import runtime
+from cadnode.inference.bundle import Bundle, find_bundle
+from cadnode.inference.export import export
+from cadnode.inference.hardware import has_amx
+from cadnode.inference.runtime import load_classifier
+from tests.contract.fake_engine import FakeEngine
+
+MODELS = Path(__file__).parents[2] / "models"
+
+TALKS = """
+import socket, sys
+
+def hook(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto", "subprocess.Popen"):
+        print(event, *arguments[:2])
+
+sys.addaudithook(hook)
+from cadnode.inference import {module}
+print("loaded", sorted(name for name, module in sys.modules.items() if module and (
+    "telemetry" in name.lower() and "opentelemetry" not in name or name == "openvino.tools.ovc")))
+"""
+
+
+@pytest.fixture
+def bundle(monkeypatch: pytest.MonkeyPatch) -> Bundle:
+    """One whose golden scores are the means of its patches."""
+    found = find_bundle(MODELS, "calc-resnet50")
+    means = np.array([0.1, 0.9], np.float32)
+    patches = np.broadcast_to(means[:, None, None], (2, 224, 224))
+    monkeypatch.setattr(type(found), "golden", lambda _self: (patches, means))
+    return found
+
+
+def engines(monkeypatch: pytest.MonkeyPatch, **made: FakeEngine | Exception) -> None:
+    """Each runtime gives its engine, or raises; one that is not named is not installed."""
+
+    def make(name: str, precision: str) -> FakeEngine:
+        engine = made.get(name) or ImportError(name=name)
+        if isinstance(engine, Exception):
+            raise engine
+        return FakeEngine(precision, engine.off)
+
+    monkeypatch.setattr(
+        runtime,
+        "_ENGINES",
+        {
+            name: lambda _network, _device, precision, name=name: make(name, precision)
+            for name in runtime.ORDER
+        },
+    )
+    monkeypatch.setattr(runtime, "has_gpu", lambda: False)
+
+
+def chosen(classifier: Classifier) -> str:
+    return classifier.runs_on.why
+
+
+def test_the_quickest_is_taken(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    engines(monkeypatch, openvino=FakeEngine(), keras=FakeEngine())
+    assert chosen(load_classifier(bundle)) == "the quickest that is installed and agrees"
+
+
+def test_what_is_not_installed_is_passed_over(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engines(monkeypatch, onnxruntime=FakeEngine())
+    assert chosen(load_classifier(bundle)).endswith(
+        "openvino passed over: openvino is not installed: pip install 'cadnode[openvino]'; "
+        "keras passed over: keras is not installed: pip install 'cadnode[cpu]' or 'cadnode[gpu]'"
+    )
+
+
+def test_what_scores_otherwise_is_passed_over(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engines(monkeypatch, openvino=FakeEngine(off=0.5), keras=FakeEngine())
+    assert "openvino passed over" in chosen(load_classifier(bundle))
+    assert "a golden score is off by" in chosen(load_classifier(bundle))
+
+
+def test_what_cannot_be_loaded_is_passed_over(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engines(monkeypatch, openvino=ModelUnfit("OpenVINO: broken"), keras=FakeEngine())
+    assert "openvino passed over: OpenVINO: broken" in chosen(load_classifier(bundle))
+
+
+def test_with_no_runtime_at_all_each_is_named(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engines(monkeypatch)
+    with pytest.raises(ModelUnfit, match=r"cadnode\[openvino\].*cadnode\[cpu\].*cadnode\[onnx\]"):
+        load_classifier(bundle)
+
+
+def test_one_that_is_named_is_taken_or_refused(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engines(monkeypatch, openvino=FakeEngine())
+    assert chosen(load_classifier(bundle, runtime="openvino")) == "as set"
+    with pytest.raises(ModelUnfit, match=r"pip install 'cadnode\[onnx\]'"):
+        load_classifier(bundle, runtime="onnxruntime")
+    with pytest.raises(ModelUnfit, match="on a GPU the runtime is keras"):
+        load_classifier(bundle, runtime="openvino", device="gpu")
+
+
+@pytest.mark.parametrize(
+    ("amx", "precision", "computed"),
+    [
+        (True, "auto", SCREENED),
+        (False, "auto", FLOAT32),
+        (True, "float32", FLOAT32),
+        (False, "bfloat16", BFLOAT16),
+    ],
+)
+def test_both_precisions_are_used_where_bfloat16_pays(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, *, amx: bool, precision: str, computed: str
+) -> None:
+    engines(monkeypatch, openvino=FakeEngine())
+    monkeypatch.setattr(runtime, "has_amx", lambda: amx)
+    assert load_classifier(bundle, precision=precision).runs_on.precision == computed
+
+
+def test_amx_is_read_from_the_flags_of_the_cpu(tmp_path: Path) -> None:
+    cpu = tmp_path / "cpuinfo"
+    assert not has_amx(cpu)
+    cpu.write_text("model name\t: amx_bf16\nflags\t\t: fpu avx512_bf16\n")
+    assert not has_amx(cpu)
+    cpu.write_text("model name\t: some CPU\nflags\t\t: fpu amx_bf16 amx_tile\n")
+    assert has_amx(cpu)
+
+
+@pytest.mark.parametrize("module", ["openvino_model", "onnxruntime_model", "onnx_graph"])
+def test_no_runtime_reports_to_its_maker(module: str) -> None:
+    """What OpenVINO installs for reporting its use is not even loaded."""
+    done = subprocess.run(
+        [sys.executable, "-c", TALKS.format(module=module)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout == "loaded []\n", done.stdout + done.stderr
+
+
+def test_an_exported_model_is_read_alike_by_every_runtime(tmp_path: Path) -> None:
+    out = tmp_path / "calc.onnx"
+    found = export(find_bundle(MODELS, "calc-resnet50"), out)
+    assert [one.runtime.split()[0] for one in found] == ["OpenVINO", "ONNX"]
+    assert max(max(one.probability, one.maps) for one in found) < 1e-5
+    assert b"not a medical device" in out.read_bytes()
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ModelUnfit, match="No such file"):
+        export(find_bundle(MODELS, "calc-resnet50"), tmp_path / "none" / "calc.onnx")
+
+
+def test_an_export_that_is_read_otherwise_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cadnode.inference.export._openvino", lambda _content: FakeEngine())
+    with pytest.raises(ModelUnfit, match="does not agree with Keras"):
+        export(find_bundle(MODELS, "calc-resnet50"), tmp_path / "calc.onnx")
+    assert list(tmp_path.iterdir()) == []
