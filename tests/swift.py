@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import subprocess
+import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.peers import free_port, require, running
+import fsspec
+import pytest
 
-KEY, SECRET = "test:tester", "testing"
+from cadnode.storage.objects import ObjectAccess
+from tests.peers import free_port, require, stop, wait_for_port
+
+KEY, SECRET, BUCKET = "test:tester", "a-secret-for-tests", "files"
 _SERVERS = ("account", "container", "object")
+_processes: dict[Path, subprocess.Popen[bytes]] = {}
 
 _RINGS = """
 import sys
@@ -69,7 +75,7 @@ use = egg:swift#s3api
 location = us-east-1
 [filter:tempauth]
 use = egg:swift#tempauth
-user_test_tester = testing .admin
+user_test_tester = a-secret-for-tests .admin
 [filter:slo]
 use = egg:swift#slo
 [filter:dlo]
@@ -85,16 +91,20 @@ class Swift:
     port: int
     _up: ExitStack = field(default_factory=ExitStack)
 
-    @property
-    def endpoint(self) -> str:
-        """The URL that clients of S3 call."""
-        return f"http://127.0.0.1:{self.port}"
+    def access(self, prefix: str = "") -> ObjectAccess:
+        """To a place of its own in its one bucket."""
+        return ObjectAccess(
+            f"s3://{BUCKET}/{prefix or uuid.uuid4().hex}",
+            endpoint_url=f"http://127.0.0.1:{self.port}",
+            access_key=KEY,
+            secret_key=SECRET,
+            seconds=20.0,
+        )
 
     def start(self) -> None:
         """Answer on `port`; what was stored before is there."""
-        log = self.folder / "proxy.log"
-        program = require("swift-proxy-server", "swift-proxy")
-        self._up.enter_context(running([program, self.folder / "proxy.conf"], self.port, log))
+        self._up.enter_context(_started("proxy", self.folder))
+        _answers("proxy", self.folder, self.port)
 
     def stop(self) -> None:
         """Answer nobody until `start`."""
@@ -104,8 +114,8 @@ class Swift:
 @contextmanager
 def swift(folder: Path) -> Iterator[Swift]:
     """A Swift of its own below `folder`, on a file system with extended attributes."""
-    programs = [require(f"swift-{name}-server", f"swift-{name}") for name in _SERVERS]
-    require("swift-proxy-server", "swift-proxy")
+    for name in (*_SERVERS, "proxy"):
+        require(f"swift-{name}-server", f"swift-{name}")
     (folder / "devices" / "disk").mkdir(parents=True)
     hashes = "[swift-hash]\nswift_hash_path_suffix = tests\n[storage-policy:0]\nname = one\n"
     (folder / "swift.conf").write_text(f"{hashes}default = yes\n")
@@ -115,19 +125,53 @@ def swift(folder: Path) -> Iterator[Swift]:
         ["/usr/bin/python3", "-c", _RINGS, str(folder), *map(str, ports)], check=True, cwd=folder
     )
     with ExitStack() as servers:
-        for name, program, port in zip(_SERVERS, programs, ports, strict=True):
-            configuration = folder / f"{name}.conf"
-            configuration.write_text(_common(folder, port) + _SERVER.format(name=name))
-            log = folder / f"{name}.log"
-            servers.enter_context(running([program, configuration], port, log))
+        for name, port in zip(_SERVERS, ports, strict=True):
+            text = _common(folder, port) + _SERVER.format(name=name)
+            (folder / f"{name}.conf").write_text(text)
+            servers.enter_context(_started(name, folder))
         peer = Swift(folder, free_port())
         proxy = _common(folder, peer.port) + _PROXY.format(nobody=free_port())
         (folder / "proxy.conf").write_text(proxy)
         peer.start()
+        for name, port in zip(_SERVERS, ports, strict=True):
+            _answers(name, folder, port)
         try:
+            files = fsspec.filesystem(
+                "s3",
+                key=KEY,
+                secret=SECRET,
+                endpoint_url=peer.access().endpoint_url,
+                skip_instance_cache=True,
+            )
+            files.mkdir(BUCKET)
             yield peer
         finally:
             peer.stop()
+
+
+@pytest.fixture(scope="session")
+def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swift]:
+    """A Swift for all tests of a process, each below a prefix of its own."""
+    with swift(tmp_path_factory.mktemp("swift") / "swift") as peer:
+        yield peer
+
+
+@contextmanager
+def _started(name: str, folder: Path) -> Iterator[None]:
+    program = require(f"swift-{name}-server", f"swift-{name}")
+    with (folder / f"{name}.log").open("ab") as log:
+        process = subprocess.Popen(
+            [program, str(folder / f"{name}.conf")], stdout=log, stderr=subprocess.STDOUT
+        )
+    _processes[folder / name] = process
+    try:
+        yield
+    finally:
+        stop(process)
+
+
+def _answers(name: str, folder: Path, port: int) -> None:
+    wait_for_port(port, _processes[folder / name], folder / f"{name}.log")
 
 
 def _common(folder: Path, port: int) -> str:

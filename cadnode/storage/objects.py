@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -85,21 +85,21 @@ class Objects:
 
     def get(self, key: str, file: Path) -> bool:
         """The object as a file; False when there is none of this name."""
-        try:
-            with self._translated():
+        with self._translated():
+            try:
                 self._call("get_file", self._path(key), str(file))
-        except FileNotFoundError:
-            return self._gone(key)
+            except FileNotFoundError:
+                return self._gone(key)
         return True
 
     def size(self, key: str) -> int | None:
         """Bytes of the object; None when there is none of this name."""
-        try:
-            with self._translated():
-                return int(self._call("info", self._path(key))["size"])
-        except FileNotFoundError:
-            self._gone(key)
-            return None
+        # The listing, not HEAD: some stores answer HEAD for what is missing in broken HTTP.
+        bucket, _, path = self._path(key).partition("/")
+        with self._translated():
+            found = self._s3("list_objects_v2", Bucket=bucket, Prefix=path, MaxKeys=1)
+        sizes = {entry["Key"]: int(entry["Size"]) for entry in found.get("Contents", ())}
+        return sizes.get(path)
 
     def copy(self, source: str, target: str) -> None:
         """The object once more under another name, within the store."""
@@ -108,34 +108,30 @@ class Objects:
 
     def remove(self, key: str) -> None:
         """Delete the object if it is there."""
-        try:
-            with self._translated():
+        with self._translated():
+            try:
                 self._call("rm_file", self._path(key))
-        except FileNotFoundError:
-            self._gone(key)
+            except FileNotFoundError:
+                self._gone(key)
 
     def list(self, folder: str) -> Iterator[StoredObject]:
         """Every object whose key begins with `folder` and a slash, by key."""
-        with self._translated():
-            found = self._call("find", self._path(folder) + "/", detail=True)
-        for path in sorted(found):
-            entry = found[path]
-            modified = entry.get("LastModified") or datetime.now(UTC)
-            key = path.removeprefix(f"{self._root}/")
-            yield StoredObject(key, int(entry["size"]), modified)
+        bucket, _, prefix = self._path(f"{folder}/").partition("/")
+        place: dict[str, str] = {}
+        while True:
+            with self._translated():
+                page = self._s3("list_objects_v2", Bucket=bucket, Prefix=prefix, **place)
+            for entry in page.get("Contents", ()):
+                key = f"{bucket}/{entry['Key']}".removeprefix(f"{self._root}/")
+                yield StoredObject(key, int(entry["Size"]), entry["LastModified"])
+            if not page.get("IsTruncated"):
+                return
+            place = {"ContinuationToken": page["NextContinuationToken"]}
 
     def _gone(self, key: str) -> bool:
         """False when the store knows its bucket and has no such object there: what is said to be
         gone is given up for good, so a wrong bucket must not look like it."""
-        bucket, _, path = self._path(key).partition("/")
-        try:
-            with self._translated():
-                found = self._call(
-                    "call_s3", "list_objects_v2", Bucket=bucket, Prefix=path, MaxKeys=1
-                )
-        except FileNotFoundError as error:
-            raise ImageUnreachable(f"{self.name}: there is no such bucket") from error
-        if any(entry["Key"] == path for entry in found.get("Contents", ())):
+        if self.size(key) is not None:
             raise ImageUnreachable(f"{self.name}: an object is listed that is not handed out")
         return False
 
@@ -153,12 +149,15 @@ class Objects:
         call: Callable[..., Any] = getattr(self._files, method)
         return call(*arguments, **named, timeout=self._access.seconds)
 
+    def _s3(self, method: str, **named: object) -> Any:
+        return self._call("call_s3", method, **named)
+
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except FileNotFoundError:
-            raise
+        except FileNotFoundError as error:
+            raise ImageUnreachable(f"{self.name}: there is no such bucket") from error
         except _errors() as error:
             raise ImageUnreachable(f"{self.name}: {_said(error)}") from error
 
@@ -193,8 +192,8 @@ def _open(access: ObjectAccess) -> Any:
         use_listings_cache=False,
         skip_instance_cache=True,
     )
-    # Above botocore's own: these would multiply.
-    files.retries = 1
+    # Beside botocore's own, for what a server that breaks HTTP leaves on a connection.
+    files.retries = 2
     return files
 
 
