@@ -84,7 +84,9 @@ def purge(
             files = _purge_one(store, spool, exam, now)
             if files is not None:
                 purged += 1
-                deleted(exam.study_instance_uid, files)
+                # Another worker may have purged it since it was named, and has told of it.
+                if files:
+                    deleted(exam.study_instance_uid, files)
             else:
                 passed_over.add(exam.exam_id)
     return PurgeReport(purged, missing=0)

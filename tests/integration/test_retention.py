@@ -124,6 +124,34 @@ def test_the_purge_deletes_files_of_every_revision_and_keeps_the_rows(node: Node
     assert [path for path in files_of(node.spool) if "locks" not in path.parts] == []
 
 
+def test_two_workers_that_purge_at_once_tell_of_each_exam_once(node):
+    for number in range(6):
+        node.finished_exam(number)
+    told: list[str] = []
+
+    def work(store) -> None:
+        purge(
+            store,
+            node.spool,
+            rules=KEEP_A_DAY,
+            now=T0 + 2 * DAY,
+            deleted=lambda study, _: told.append(study),
+        )
+
+    class Overtaken:
+        """A store whose user is overtaken by another one between the look and the deed."""
+
+        def purgeable(self, **wanted):
+            found = node.store.purgeable(**wanted)
+            work(node.store)
+            return found
+
+        mark_purged = node.store.mark_purged
+
+    work(Overtaken())
+    assert len(told) == len(set(told)) == 6
+
+
 def test_the_purge_keeps_to_its_limit(node: Node):
     for number in (1, 2, 3):
         node.finished_exam(number)
