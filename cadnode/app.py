@@ -24,6 +24,7 @@ from cadnode.config.origin import Origins
 from cadnode.config.tables import DestinationTable, SourceTable
 from cadnode.core.audit import AuditTrail, NodeRefused, NoTrail, Party
 from cadnode.core.errors import ConfigError
+from cadnode.core.hints import Hints, NoHints
 from cadnode.core.metrics import OTHER, Metrics, NoMetrics
 from cadnode.core.uids import derive_uid
 from cadnode.receiving import keep
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from cadnode.dimse.scp import StorageScp
     from cadnode.inference.bundle import Bundle
     from cadnode.pipeline import Pipeline, Rules
+    from cadnode.storage.database import Database
 
 log = structlog.get_logger(__name__)
 
@@ -69,6 +71,8 @@ class App:
         self.metrics: Metrics = NoMetrics()
         self.announce: Callable[[], None] = lambda: None
         """Tells the workers of this machine that an image has come."""
+        self.hints: Hints = NoHints()
+        self._hinting = False
         self.device = ""
         """What this process was told to compute on: "cpu" or a GPU's number; empty: `[model]`."""
 
@@ -182,7 +186,21 @@ class App:
             url or self.settings.database_url,
             create=create,
             keep_identifiers=self.settings.node.keep_identifiers,
+            hints=self._open_hints if self._hinting else None,
         )
+
+    def give_hints(self) -> None:
+        """From now on tell the message broker, if there is one, what each commit has made due.
+
+        Raises ConfigError when Celery is not installed.
+        """
+        self._hinting = self.settings.celery.enabled
+
+    def _open_hints(self, database: Database) -> Hints:
+        from cadnode.hint_parts import open_hints
+
+        self.hints = open_hints(self.settings, database, self.metrics, utc_now)
+        return self.hints
 
     def spool(self, *, make: bool = True) -> NodeFiles:
         """The files of the node, see `spool_parts.open_spool`."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cadnode.config import Settings
-from cadnode.core.processes import RECEIVE, WEB, WORK
+from cadnode.core.processes import ANALYSIS, DELIVERY, RECEIVE, WEB, WORK
 from cadnode.supervisor import Program
 
 
@@ -16,6 +16,27 @@ def programs(settings: Settings, config: Path | None) -> Sequence[Program]:
     return [
         Program(name, kind, [sys.executable, "-m", "cadnode", *words, *_told(config)])
         for name, kind, words in _wanted(settings)
+    ]
+
+
+def celery_programs(
+    lane: str, device: str, concurrency: int, config: Path | None
+) -> Sequence[Program]:
+    """One program for each process of `cadnode celery-worker`: so many that analyze, and one that
+    delivers, where `lane` is not only one of the two."""
+    wanted = [DELIVERY] if lane in (DELIVERY, "all") else []
+    wanted += [ANALYSIS] * concurrency if lane in (ANALYSIS, "all") else []
+    return [
+        Program(
+            f"celery-worker {number}",
+            WORK,
+            [
+                *(sys.executable, "-m", "cadnode", "celery-worker", "--lane", one),
+                *(["--device", device] if device and one == ANALYSIS else []),
+                *_told(config),
+            ],
+        )
+        for number, one in enumerate(wanted, start=1)
     ]
 
 

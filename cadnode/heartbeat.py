@@ -11,7 +11,7 @@ import os
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from time import monotonic
@@ -153,6 +153,7 @@ class Vitals:
         app: App,
         *,
         drift: Callable[[], str] = lambda: "",
+        lanes: Sequence[str] = (),
         clock: Callable[[], float] = monotonic,
     ) -> None:
         """`drift` says what has moved in the model's scores; it is asked every quarter of an
@@ -166,6 +167,7 @@ class Vitals:
             version=__version__,
             settings=settings_hash(app.settings),
             called=os.environ.get(SUPERVISED, ""),
+            lanes=tuple(lanes),
         )
 
     def classifier(self) -> Classifier:
@@ -196,6 +198,7 @@ class Vitals:
         return replace(
             self._facts,
             audit_problem=self._app.audit.trouble,
+            broker_problem=self._app.hints.trouble,
             patches=self._meter.patches,
             patch_seconds=round(self._meter.seconds, 3),
             patches_per_second=self._meter.patches_per_second,

@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
 
@@ -18,22 +17,20 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from cadnode.app import App, lease_owner, once, utc_now
 from cadnode.bell import Bell
-from cadnode.children import programs
-from cadnode.clock_watch import ClockLane, horizons
+from cadnode.children import celery_programs, programs
 from cadnode.core.audit import ApplicationStarted, ApplicationStopped, StudyDeleted
-from cadnode.core.errors import CadnodeError, NothingToPurge, SpoolFull
+from cadnode.core.errors import CadnodeError, ConfigError, NothingToPurge, SpoolFull
 from cadnode.core.file_ports import NodeFiles
 from cadnode.core.metrics import PROCESS_RESTARTS, begin
 from cadnode.core.ports import Classifier
+from cadnode.core.processes import HOUSEKEEPING, LANES
 from cadnode.core.retention import RECEIVED_AT_ONCE
 from cadnode.doorbell import Listener
 from cadnode.heartbeat import Vitals, moved, open_heart
-from cadnode.proof_parts import HAND_OVER, commitment_lane, proof_lanes
-from cadnode.pulling import PullLane
 from cadnode.storage.retention import purge, remove_unknown
 from cadnode.store import Store
-from cadnode.supervisor import SETTINGS_STATUS, Supervisor, stop_with_supervisor
-from cadnode.worker import AnalysisLane, DeliveryLane, Lane, run_lane
+from cadnode.supervisor import SETTINGS_STATUS, Program, Supervisor, stop_with_supervisor
+from cadnode.worker import AnalysisLane, Lane, run_lane
 
 log = structlog.get_logger(__name__)
 
@@ -54,6 +51,7 @@ def receive(app: App) -> None:
     stopping = _stop_on_signals()
     app.open_audit("receive")
     app.open_metrics("receive")
+    app.give_hints()
     store = app.open_store(create=True)
     spool = app.spool()
     app.open_doorbell()
@@ -79,12 +77,15 @@ def receive(app: App) -> None:
     log.info("stopped", process="receive")
 
 
-def work(app: App, device: str = "") -> None:
-    """Analyze, report, deliver and keep house until SIGTERM.
+def work(
+    app: App, device: str = "", chosen: Sequence[str] = LANES, *, hinted: bool = False
+) -> None:
+    """Analyze, report, deliver and keep house until SIGTERM, or what is `chosen` of it.
 
     `device` is what the model runs on, as an entry of `[work] devices`; empty: as `[model]` says.
+    `hinted`: analyze and deliver when a message of the broker says that there is something to do.
     """
-    from cadnode.notifying import notice_lanes
+    from cadnode.lanes import work_lanes
 
     _keep_private()
     if device:
@@ -92,79 +93,42 @@ def work(app: App, device: str = "") -> None:
     stopping = _stop_on_signals()
     app.open_audit("work")
     app.open_metrics("work")
+    app.give_hints()
     store = app.open_store(create=True)
     spool = app.spool()
     app.open_doorbell()
     images, results = Bell(), Bell()
-    settings = app.settings
-    lease, owner = timedelta(seconds=settings.work.lease_seconds), lease_owner()
-    vitals = Vitals(app, drift=lambda: moved(app, store))
+    vitals = Vitals(app, drift=lambda: moved(app, store), lanes=chosen)
     classifier = once(vitals.classifier)
     pipeline = app.pipeline(store.exams, spool, classifier=classifier)
-    deliveries = [
-        DeliveryLane(
-            name,
-            store.exams,
-            pipeline,
-            owner=owner,
-            lease=lease,
-            clock=utc_now,
-            retry=settings.retry_rules,
-        )
-        for name in app.rules().destinations
-    ]
-    pulls = [
-        PullLane(app, table, store, spool, owner=owner, clock=utc_now, stopping=stopping)
-        for table in settings.pull
-    ]
-    proofs: list[Lane] = [
-        *proof_lanes(
-            settings,
-            store.exams,
-            owner=owner,
-            clock=utc_now,
-            lease=lease,
-            metrics=app.metrics,
-        ),
-        commitment_lane(settings, store.exams, spool, owner=owner, clock=utc_now, lease=lease),
-    ]
-    scheduler = _housekeeping(app, store, spool)
-    clock = ClockLane(
-        store.database,
-        horizons(settings, longest_lease=HAND_OVER),
+    scheduler = _housekeeping(app, store, spool, wanted=HOUSEKEEPING in chosen)
+    lanes = work_lanes(
+        app,
+        store,
+        spool,
+        pipeline,
+        chosen,
+        hinted=hinted,
+        results=results,
         set_back=lambda: _run_all_now(scheduler),
-        clock=utc_now,
+        stopping=stopping,
     )
-    lanes: list[Lane] = [
-        clock,
-        AnalysisLane(
-            store.exams,
-            pipeline,
-            owner=owner,
-            lease=lease,
-            retry=settings.retry_rules,
-            clock=utc_now,
-            stopping=stopping,
-            metrics=app.metrics,
-            stepped=results.ring,
-        ),
-        *deliveries,
-        *pulls,
-        *proofs,
-        *notice_lanes(app, store, owner=owner, clock=utc_now),
-    ]
-    woken = dict.fromkeys([lane.name for lane in deliveries], results)
-    threads = _threads(lanes, app, stopping, woken | {AnalysisLane.name: images})
-    listener = Listener(settings.node.data_dir, images)
+    bells = dict.fromkeys([lane.name for lane in lanes.deliveries], results)
+    threads = _threads(
+        lanes.all, app, stopping, bells | {AnalysisLane.name: images}, lanes.patience
+    )
+    threads += lanes.taking
     loading = threading.Thread(target=_load, args=(classifier,), name="loading", daemon=True)
+    listener = Listener(app.settings.node.data_dir, images)
     listener.start()
-    for thread in (*threads, loading):
+    for thread in (*threads, *([loading] if lanes.analysis else [])):
         thread.start()
     heart = open_heart(app, store, "work", vitals)
     app.audit.record(ApplicationStarted("work", os.getpid()))
-    log.info("working", lanes=[lane.name for lane in lanes], owner=owner)
+    log.info("working", lanes=[lane.name for lane in lanes.all], owner=lanes.owner, hinted=hinted)
     stopping.wait()
     listener.close()
+    lanes.stop()
     for bell in (images, results):
         bell.ring()
     scheduler.shutdown(wait=False)
@@ -176,7 +140,8 @@ def work(app: App, device: str = "") -> None:
     if unfinished:
         # A peer that hangs cannot be interrupted; the leases run out.
         log.warning("stopped in mid-step", lanes=unfinished)
-        _hand_back(deliveries, pulls)
+        lanes.hand_back()
+        store.hints.close()
     else:
         store.close()
         log.info("stopped", process="work")
@@ -238,7 +203,29 @@ def serve(app: App, config: Path | None) -> None:
     app.open_store(create=True).close()
     app.forget_metrics()
     app.open_metrics("serve")
-    wanted = programs(app.settings, config)
+    _supervise(app, programs(app.settings, config))
+
+
+def celery_worker(
+    app: App, config: Path | None, lane: str, *, device: str = "", concurrency: int = 1
+) -> None:
+    """Analyze or deliver when a message of the broker says so, until SIGTERM.
+
+    With `all` lanes, and more than one that analyzes, a process for each: one message at a time,
+    so that an exam being read holds up no delivery. Raises ConfigError without a broker.
+    """
+    if not app.settings.celery.enabled:
+        raise ConfigError("celery.enabled: false; `cadnode work` needs no broker")
+    wanted = celery_programs(lane, device, concurrency, config)
+    if len(wanted) == 1:
+        work(app, device, (lane,), hinted=True)
+        return
+    app.open_metrics("celery-worker")
+    _supervise(app, wanted)
+
+
+def _supervise(app: App, wanted: Sequence[Program]) -> None:
+    """Keep these running until SIGTERM; exit when the settings of one do not hold."""
     for program in wanted:
         begin(app.metrics, PROCESS_RESTARTS, program.kind)
     supervisor = Supervisor(wanted, died=lambda kind: app.metrics.add(PROCESS_RESTARTS, kind))
@@ -253,8 +240,10 @@ def _threads(
     app: App,
     stopping: threading.Event,
     bells: Mapping[str, Bell] = MappingProxyType({}),
+    patience: Mapping[str, float] = MappingProxyType({}),
 ) -> list[threading.Thread]:
-    """A thread for each lane; `bells` wake some of them, by name."""
+    """A thread for each lane; `bells` wake some of them, by name, and some have the `patience` to
+    wait so many seconds before they look again."""
     poll_seconds = app.settings.work.poll_seconds
     return [
         threading.Thread(
@@ -262,7 +251,7 @@ def _threads(
             args=(lane,),
             kwargs={
                 "stopping": stopping,
-                "poll_seconds": poll_seconds,
+                "poll_seconds": patience.get(lane.name, poll_seconds),
                 "bell": bells.get(lane.name),
             },
             name=lane.name,
@@ -279,13 +268,6 @@ def _unfinished(threads: Sequence[threading.Thread], deadline: float) -> Sequenc
     return [thread.name for thread in threads if thread.is_alive()]
 
 
-def _hand_back(deliveries: Sequence[DeliveryLane], pulls: Sequence[PullLane]) -> None:
-    for lane in deliveries:
-        lane.hand_back()
-    for pull in pulls:
-        pull.hand_back()
-
-
 def _load(classifier: Callable[[], Classifier]) -> None:
     """Load the model before the first image comes, so that no exam waits for it."""
     try:
@@ -297,7 +279,7 @@ def _load(classifier: Callable[[], Classifier]) -> None:
         log.info("the model is ready", model=spec.name, version=spec.version, on=on.text)
 
 
-def _housekeeping(app: App, store: Store, spool: NodeFiles) -> BackgroundScheduler:
+def _housekeeping(app: App, store: Store, spool: NodeFiles, *, wanted: bool) -> BackgroundScheduler:
     purging = threading.Lock()
 
     def purge_old() -> None:
@@ -323,7 +305,7 @@ def _housekeeping(app: App, store: Store, spool: NodeFiles) -> BackgroundSchedul
         (purge_old, RETENTION_MINUTES),
         (sweep, SWEEP_MINUTES),
         (watch_disk, DISK_WATCH_MINUTES),
-    ):
+    )[: None if wanted else 0]:
         scheduler.add_job(
             _survive(job),
             "interval",

@@ -90,9 +90,11 @@ class AnalysisLane:
         self._stopping = stopping
         self._stepped = stepped
 
-    def run_once(self) -> bool:
-        """Advance the exam that has been due longest."""
-        exam = self._store.claim_exam(self._owner, now=self._clock(), lease=self._lease)
+    def run_once(self, exam_id: int | None = None) -> bool:
+        """Advance that exam if it is due and nobody holds it; else the one that has been due
+        longest."""
+        exam = None if exam_id is None else self._claim(exam_id)
+        exam = exam or self._claim()
         if exam is None:
             return False
         renew = Renewal(
@@ -125,6 +127,11 @@ class AnalysisLane:
             self._went_badly(exam, error, Problem("E000", unexpected(error)))
         self._stepped()
         return True
+
+    def _claim(self, exam_id: int | None = None) -> Exam | None:
+        return self._store.claim_exam(
+            self._owner, now=self._clock(), lease=self._lease, exam_id=exam_id
+        )
 
     def _went_badly(self, exam: Exam, error: Exception, problem: Problem) -> None:
         log.error("the step failed", exam=exam.id, status=exam.status, detail=problem.text)

@@ -59,9 +59,11 @@ def free_port() -> int:
         return port
 
 
-def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+def wait_for_port(
+    port: int, process: subprocess.Popen[bytes], log: Path, seconds: float = READY_WITHIN
+) -> None:
     """Come back when `port` on loopback accepts; fail with the log when the process ends first."""
-    deadline = time.monotonic() + READY_WITHIN
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if process.poll() is not None:
             pytest.fail(f"{process.args!r} ended with {process.returncode}:\n{_tail(log)}")

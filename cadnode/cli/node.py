@@ -1,4 +1,4 @@
-"""`cadnode serve|receive|work|web`, `check` and `config show`: running the node itself."""
+"""`cadnode serve|receive|work|celery-worker|web`, `check` and `config show`: running the node itself."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from cadnode.app import App
 from cadnode.checks import Check, run_checks
 from cadnode.cli.output import ConfigOption, JsonOption, app_for, print_json, print_table
 from cadnode.config.origin import masked
+from cadnode.core.processes import ANALYSIS, DELIVERY, LANES
 
 config_commands = typer.Typer(help="The settings.", no_args_is_help=True)
 
 
 def add_to(cli: typer.Typer) -> None:
     """Add the commands of this module."""
-    for command in (serve, receive, work, web, check):
+    for command in (serve, receive, work, celery_worker, web, check):
         cli.command()(command)
     cli.add_typer(config_commands, name="config")
 
@@ -41,12 +42,37 @@ def work(
     device: Annotated[
         str, typer.Option(help='What the model runs on: "cpu" or the number of a GPU.')
     ] = "",
+    lanes: Annotated[
+        str, typer.Option(help=f"What to do of: {', '.join(LANES)}. All of it by default.")
+    ] = ",".join(LANES),
     config: ConfigOption = None,
 ) -> None:
     """Analyze, report and deliver, until SIGTERM or Ctrl-C."""
     from cadnode import processes
 
-    processes.work(_logging(app_for(config)), device)
+    processes.work(_logging(app_for(config)), device, _chosen(lanes))
+
+
+def celery_worker(
+    lane: Annotated[
+        str, typer.Option(help="analysis, delivery, or all: a process for each of the two.")
+    ] = "all",
+    concurrency: Annotated[
+        int, typer.Option(min=1, help="Processes that analyze, each with the model in memory.")
+    ] = 1,
+    device: Annotated[
+        str, typer.Option(help='What the model runs on: "cpu" or the number of a GPU.')
+    ] = "",
+    config: ConfigOption = None,
+) -> None:
+    """Analyze and deliver when the message broker says so, until SIGTERM or Ctrl-C."""
+    from cadnode import processes
+
+    if lane not in (ANALYSIS, DELIVERY, "all"):
+        raise typer.BadParameter(f"{lane!r}: analysis, delivery or all")
+    processes.celery_worker(
+        _logging(app_for(config)), config, lane, device=device, concurrency=concurrency
+    )
 
 
 def web(config: ConfigOption = None) -> None:
@@ -91,6 +117,14 @@ def show(
         ["SETTING", "VALUE", "ORIGIN"],
         ([line.name, line.value, f"{line.source} {line.where}".strip()] for line in found.lines),
     )
+
+
+def _chosen(lanes: str) -> tuple[str, ...]:
+    chosen = tuple(dict.fromkeys(name.strip() for name in lanes.split(",")))
+    for name in chosen:
+        if name not in LANES:
+            raise typer.BadParameter(f"{name!r}: lanes are {', '.join(LANES)}")
+    return chosen
 
 
 def _logging(app: App) -> App:

@@ -16,7 +16,18 @@ from cadnode.core.node_status import (
     PullStatus,
     days_until,
 )
-from cadnode.core.processes import RECEIVE, WEB, WORK, ProcessRecord, seen
+from cadnode.core.processes import (
+    ANALYSIS,
+    DELIVERY,
+    HOUSEKEEPING,
+    PROOF,
+    RECEIVE,
+    WEB,
+    WORK,
+    ProcessRecord,
+    doing,
+    seen,
+)
 
 URGENT_DAYS, NOTE_DAYS = 7, 30
 """Days before a certificate expires."""
@@ -31,6 +42,13 @@ DO = {
     RECEIVE: "Senders get no answer. Start `cadnode serve` and read its log.",
     WORK: "Exams are kept but nobody reads them. Start `cadnode serve` and read its log.",
     WEB: "The console answers nobody. Start `cadnode serve` and read its log.",
+}
+
+_NOBODY = {
+    ANALYSIS: "Nobody analyzes: no process of the analysis lane is seen",
+    DELIVERY: "Nobody delivers: no process of the delivery lane is seen",
+    PROOF: "Nobody asks destinations for proofs: no process of the proof lane is seen",
+    HOUSEKEEPING: "Nobody keeps house: files are not purged, exams are not pulled",
 }
 
 
@@ -88,6 +106,16 @@ def _processes(
                 " other exams. What was read keeps its results.",
                 "/model",
             )
+        if record.facts.broker_problem:
+            yield Alert(
+                False,
+                "broker",
+                record.name,
+                f"{who} cannot tell the workers what is due: {record.facts.broker_problem}",
+                "The work goes on some seconds later: workers look by themselves. See whether the"
+                " message broker runs and whether broker_url in [celery] is right.",
+                "/settings",
+            )
         if record.facts.audit_problem:
             yield Alert(
                 True,
@@ -129,6 +157,11 @@ def _missing(
         elif count < wanted:
             what = f"{wanted} processes `cadnode {name}` should run, {count} are seen"
             yield Alert(False, "process", name, what, "The work goes on, slower. Read the log.")
+    if WORK in expected and seen(records, WORK, now):
+        for lane, nobody in _NOBODY.items():
+            if not doing(records, lane, now):
+                do = "Start `cadnode work` or `cadnode celery-worker` where it should be done."
+                yield Alert(True, "process", WORK, nobody, do)
 
 
 def _disk(disk: DiskStatus) -> Iterator[Alert]:

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from cadnode.core.jobs import Priority
-
-ANALYSIS, DELIVERY = "analysis", "delivery"
+from cadnode.core.processes import ANALYSIS, DELIVERY
 
 
 @dataclass(frozen=True, slots=True)

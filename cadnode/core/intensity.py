@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from cadnode.core.grid import resample
+
 Normalisation = Callable[[NDArray[np.float32], NDArray[np.bool_]], NDArray[np.float32]]
 """From pixels 0..1 and the breast mask, both on the model's grid, to grey levels 0..255."""
 
@@ -92,8 +94,14 @@ def _background_and_texture(
 def _block_sum(values: NDArray[np.float32], size: int = _REDUCTION) -> NDArray[np.float32]:
     rows, columns = values.shape
     padded = np.pad(values, ((0, -rows % size), (0, -columns % size)))
-    shape = (padded.shape[0] // size, size, padded.shape[1] // size, size)
-    blocks: NDArray[np.float32] = padded.reshape(shape).sum(axis=(1, 3), dtype=np.float32)
+    # Whole rows and strided columns are added at full speed; a sum over short inner axes is not.
+    bands = padded.reshape(-1, size, padded.shape[1])
+    summed = bands[:, 0].copy()
+    for row in range(1, size):
+        summed += bands[:, row]
+    blocks = summed[:, ::size].copy()
+    for column in range(1, size):
+        blocks += summed[:, column::size]
     return blocks
 
 
@@ -124,19 +132,6 @@ def _robust_mean(amplitude: NDArray[np.float32], whole: NDArray[np.bool_]) -> ND
 
 
 def _enlarge(reduced: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.float32]:
-    """Linear interpolation back to full size, as two products with sparse-in-effect weights."""
-    down = _interpolation(rows, reduced.shape[0])
-    across = _interpolation(columns, reduced.shape[1])
-    enlarged: NDArray[np.float32] = down @ (reduced @ across.T)
-    return enlarged
-
-
-def _interpolation(size: int, reduced: int) -> NDArray[np.float32]:
-    position = np.clip((np.arange(size) + 0.5) / _REDUCTION - 0.5, 0, reduced - 1)
-    below = np.floor(position).astype(int)
-    above = np.minimum(below + 1, reduced - 1)
-    share = (position - below).astype(np.float32)
-    weights = np.zeros((size, reduced), np.float32)
-    weights[np.arange(size), below] += 1 - share
-    weights[np.arange(size), above] += share
-    return weights
+    """Linear interpolation back to full size."""
+    whole = (reduced.shape[0] * _REDUCTION, reduced.shape[1] * _REDUCTION)
+    return resample(reduced, shape=whole)[:rows, :columns]

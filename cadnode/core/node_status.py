@@ -187,7 +187,7 @@ class Alert:
     urgent: bool
     """True: a person has to do something now. False: worth knowing."""
     topic: str
-    """`process`, `model`, `failed`, `destination`, `source`, `disk`, `certificate`, `audit`,
+    """`process`, `model`, `failed`, `destination`, `source`, `disk`, `certificate`, `audit`, `broker`,
     `waiting`, `drift`: a stable name for programs."""
     subject: str
     """Which one, as the name of a destination or an error code; may be empty."""

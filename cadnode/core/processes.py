@@ -18,6 +18,9 @@ FORGOTTEN_AFTER = timedelta(days=1)
 
 RECEIVE, WORK, WEB = "receive", "work", "web"
 
+ANALYSIS, DELIVERY, PROOF, HOUSEKEEPING = LANES = ("analysis", "delivery", "proof", "housekeeping")
+"""What a `work` process does; all of it unless it was told otherwise."""
+
 
 @dataclass(frozen=True, slots=True)
 class ProcessFacts:
@@ -49,6 +52,10 @@ class ProcessFacts:
     """How long it computed on them."""
     patches_per_second: float | None = None
     """While it computed, in the last minutes; None when it had nothing to do."""
+    lanes: tuple[str, ...] = ()
+    """Those of `LANES` that it works in; empty for all of them."""
+    broker_problem: str = ""
+    """Why the message broker does not take its hints; empty when it does or there is none."""
     called: str = ""
     """How `cadnode serve` calls it, as "work 2"; empty for one that was started by itself."""
 
@@ -60,7 +67,10 @@ class ProcessFacts:
     def from_json(cls, values: Mapping[str, Any]) -> ProcessFacts:
         """The facts of a row; what another version of the program wrote there is passed over."""
         known = {item.name for item in fields(cls)}
-        return cls(**{key: value for key, value in values.items() if key in known})
+        lanes = tuple(values.get("lanes", ()))
+        return cls(
+            **{key: value for key, value in values.items() if key in known} | {"lanes": lanes}
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +101,8 @@ class ProcessRecord:
 def seen(records: Sequence[ProcessRecord], name: str, now: datetime) -> Sequence[ProcessRecord]:
     """The processes called `name` that are there at `now`."""
     return [record for record in records if record.name == name and record.is_seen(now)]
+
+
+def doing(records: Sequence[ProcessRecord], lane: str, now: datetime) -> Sequence[ProcessRecord]:
+    """The `work` processes that are there at `now` and work in this lane."""
+    return [r for r in seen(records, WORK, now) if not r.facts.lanes or lane in r.facts.lanes]

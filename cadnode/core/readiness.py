@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cadnode.core.breaker import LineState, LineStatus
-from cadnode.core.processes import RECEIVE, WORK, ProcessRecord, seen
+from cadnode.core.processes import (
+    ANALYSIS,
+    DELIVERY,
+    RECEIVE,
+    WORK,
+    ProcessRecord,
+    doing,
+    seen,
+)
 
 NO_DATABASE = "the job database does not answer"
 
@@ -69,10 +77,9 @@ def _receive(processes: Sequence[ProcessRecord], has_room: bool, now: datetime) 
 
 
 def _analyze(processes: Sequence[ProcessRecord], now: datetime) -> Ability:
-    missing = _missing(processes, WORK, now)
-    if missing:
-        return Ability("analyze", False, missing)
-    workers = seen(processes, WORK, now)
+    workers = doing(processes, ANALYSIS, now)
+    if not workers:
+        return Ability("analyze", False, _nobody(processes, "analyzes", now))
     problems = [record.facts.problem for record in workers if record.facts.problem]
     if len(problems) == len(workers):
         return Ability("analyze", False, problems[0])
@@ -85,9 +92,8 @@ def _analyze(processes: Sequence[ProcessRecord], now: datetime) -> Ability:
 def _deliver(
     processes: Sequence[ProcessRecord], lines: Mapping[str, LineStatus], now: datetime
 ) -> Ability:
-    missing = _missing(processes, WORK, now)
-    if missing:
-        return Ability("deliver", False, missing)
+    if not doing(processes, DELIVERY, now):
+        return Ability("deliver", False, _nobody(processes, "delivers", now))
     if not lines:
         return Ability("deliver", True, "no destination is set up: results stay on this disk")
     down = [name for name, line in lines.items() if line.state is LineState.OPEN]
@@ -97,3 +103,7 @@ def _deliver(
 
 def _missing(processes: Sequence[ProcessRecord], name: str, now: datetime) -> str:
     return "" if seen(processes, name, now) else f"`cadnode {name}` is not seen"
+
+
+def _nobody(processes: Sequence[ProcessRecord], does: str, now: datetime) -> str:
+    return _missing(processes, WORK, now) or f"no process that {does} is seen"

@@ -118,7 +118,8 @@ class Broker:
             for line in self._lines:
                 queue = self._app.amqp.queues[queue_name(self._prefix, line)].bind(channel)
                 queue.declare()
-                found[line] = int(queue.queue_declare(passive=True).message_count)
+                # Not "passive": Redis knows no empty queue.
+                found[line] = int(queue.queue_declare().message_count)
             return found
 
     def close(self) -> None:

@@ -80,6 +80,8 @@ class Consumer:
         from celery.worker import WorkController, state
 
         state.should_stop = None
+        # Celery looks for a message's task in the application that is current in the thread.
+        self._app.set_current()
         # Not Celery's event loop: it waits up to a second before it acknowledges a message.
         WorkController(
             app=self._app,

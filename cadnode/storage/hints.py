@@ -7,8 +7,9 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, and_, select
 
-from cadnode.core.hints import ANALYSIS, DELIVERY, Hint, Line
+from cadnode.core.hints import Hint, Line
 from cadnode.core.jobs import ANALYSIS_LANE, Priority
+from cadnode.core.processes import ANALYSIS, DELIVERY
 from cadnode.storage.database import StorePart
 from cadnode.storage.rows import free_delivery, lease_is_over
 from cadnode.storage.tables import deliveries, jobs

@@ -43,6 +43,24 @@ class TestClaiming:
         assert claim(store).lease_until == T0 + LEASE
         assert store.claim_exam("w2", now=T0 + LEASE - TICK, lease=LEASE) is None
 
+    def test_one_exam_is_claimed_by_its_number_before_others_that_are_due(self, store: ExamStore):
+        for study in ("1.1", "1.2", "1.3"):
+            store.accept(new_image(study=study), now=T0)
+        first = claim(store)
+        second = store.claim_exam("w2", now=T0, lease=LEASE, exam_id=first.id + 2)
+        assert second is not None
+        assert (second.id, second.owner, second.tries) == (first.id + 2, "w2", 1)
+
+    def test_a_number_gives_nobody_an_exam_that_is_held_or_not_due(self, store: ExamStore):
+        store.accept(new_image(study="1.1"), now=T0)
+        store.accept(new_image(study="1.2"), now=T0)
+        held = claim(store)
+        for exam_id in (held.id, held.id + 99):
+            assert store.claim_exam("w2", now=T0, lease=LEASE, exam_id=exam_id) is None
+        assert store.claim_exam("w2", now=T0 + LEASE, lease=LEASE, exam_id=held.id) is not None
+        store.release_exam(claim(store, "w3"), due_at=T0 + DAY, now=T0)
+        assert store.claim_exam("w2", now=T0, lease=LEASE, exam_id=held.id + 1) is None
+
     @pytest.mark.parametrize("late", [timedelta(0), TICK])
     def test_a_lease_is_over_at_its_end_and_a_tick_after(self, store: ExamStore, late: timedelta):
         store.accept(new_image(), now=T0)
