@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import queue
 import struct
@@ -29,6 +28,7 @@ from pynetdicom.pdu_primitives import P_DATA
 
 from cadnode.core.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from cadnode.dimse.admission import Bucket, Peer
+from cadnode.dimse.hashing import BesideHash
 from cadnode.dimse.transport import idle_wait
 
 PARTIAL_SUFFIX = ".part"
@@ -117,7 +117,7 @@ class IncomingFile:
         self.failure = failure
         self._max_bytes = max_bytes
         self._next_room_check = 0
-        self._digest = hashlib.sha256()
+        self._digest = BesideHash()
         self._flushed = 0
         # An association can end, and its file be removed, while the upper layer writes to it.
         self._lock = threading.Lock()
@@ -136,7 +136,8 @@ class IncomingFile:
         return self._digest.hexdigest()
 
     def write(self, pieces: Sequence[memoryview], room: Callable[[int], bool]) -> None:
-        """Add what came; never raises for a full or broken disk.
+        """Add what came; never raises for a full or broken disk. `pieces` may be overwritten after
+        the next call, not earlier.
 
         Raises ValueError when the sender goes on and on with an object that is too large anyhow.
         """
@@ -181,7 +182,7 @@ class IncomingFile:
             rest = piece
             while rest:
                 rest = rest[file.write(rest) :]
-            self._digest.update(piece)
+        self._digest.update(pieces)
         if self.size - self._flushed >= FLUSH_STEP:
             # Starts to write it out; the sync at the end has less to wait for.
             os.posix_fadvise(

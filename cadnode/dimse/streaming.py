@@ -21,7 +21,8 @@ from cadnode.dimse.transport import LONGEST_IDLE_WAIT, BoundedSocket
 from cadnode.dimse.waking import WakingQueue
 
 READ_BYTES = 1 << 18
-"""What is taken from the system at once; held for as long as bytes keep coming."""
+"""What is taken from the system at once. Two buffers of this size are held for as long as bytes
+keep coming: one is read into while the other is hashed."""
 
 DATA_TRANSFER = "Sta6"
 """PS3.8 table 9-10."""
@@ -86,7 +87,7 @@ class StreamingSocket(BoundedSocket):
             parser = DataSetParser(self._provider.streams or 0, self._longest_pdu)
             self._parser = parser
             self._parser_pdu_ends = time.monotonic() + self._pdu_seconds
-        buffer = memoryview(bytearray(READ_BYTES))
+        buffer, other = memoryview(bytearray(READ_BYTES)), memoryview(bytearray(READ_BYTES))
         rest = len(self._ahead)
         buffer[:rest], self._ahead = self._ahead, b""
         filled = rest
@@ -97,7 +98,8 @@ class StreamingSocket(BoundedSocket):
             if parser.whole or parser.elsewhere or self._provider.streams is None:
                 self._unread(bytes(buffer[used:filled]))
                 return True
-            buffer[:rest] = buffer[used:filled]
+            other[:rest] = buffer[used:filled]
+            buffer, other = other, buffer
             within_pdu = rest > 0 or parser.within_pdu
             got = self._arrived(sock, buffer[rest:], within_pdu) if self._outgoing.empty() else None
             if got is None:
