@@ -35,7 +35,7 @@ class Accounts(StorePart):
     def account(self, name: str) -> Account:
         """One user. Raises NotFound."""
         with self._database.read() as connection:
-            return account_of(user_row(connection, name))
+            return account_of(user_row(connection, name, lock=False))
 
     def changes(self, *, limit: int) -> Sequence[AccountChange]:
         """What was last done to users and tokens, the newest first."""
@@ -197,14 +197,13 @@ class Accounts(StorePart):
             yield connection
 
 
-def user_row(connection: Connection, name: str) -> AnyRow:
+def user_row(connection: Connection, name: str, *, lock: bool = True) -> AnyRow:
     """The row of a user, locked until the transaction ends. Raises NotFound."""
     row = None
     # Not every database takes every character.
     if name_problem(name) is None:
-        row = connection.execute(
-            select(users).where(users.c.name == name).with_for_update()
-        ).one_or_none()
+        statement = select(users).where(users.c.name == name)
+        row = connection.execute(statement.with_for_update() if lock else statement).one_or_none()
     if row is None:
         raise NotFound("there is no such user")
     return row

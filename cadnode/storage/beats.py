@@ -54,7 +54,10 @@ class BeatRecords(StorePart):
                         **values,
                     )
                 )
-            connection.execute(delete(processes).where(left_behind))
+        # Two processes that think each other dead must not wait for each other.
+        gone = select(processes.c.id).where(left_behind).with_for_update(skip_locked=True)
+        with self._database.write() as connection:
+            connection.execute(delete(processes).where(processes.c.id.in_(gone)))
 
     def end(self, process_id: str) -> None:
         """The process stops and is not missed."""

@@ -35,7 +35,7 @@ def claim_rows(
         .where(due)
         .order_by(*order, table.c.id)
         .limit(limit)
-        .with_for_update(skip_locked=True)
+        .with_for_update(skip_locked=True, key_share=True)
         # PostgreSQL may run a subquery once for each row, and each time lock other rows.
         .cte("chosen")
     )

@@ -16,6 +16,7 @@ from sqlalchemy import Column, ColumnElement, and_, select, update
 from cadnode.core.jobs import ANALYSIS_LANE, DeliveryStatus, ExamStatus
 from cadnode.core.notices import MESSAGE_LEASE
 from cadnode.storage.database import Database
+from cadnode.storage.row_locks import by_number
 from cadnode.storage.tables import commitment_requests, deliveries, jobs, notice_messages
 
 SLACK = timedelta(seconds=5)
@@ -54,13 +55,20 @@ def bring_forward(database: Database, horizons: Horizons, *, now: datetime) -> i
             for rows in sorts
         ):
             return 0
+    return sum(_bring(database, rows) for rows in sorts)
+
+
+def _bring(database: Database, rows: _Rows) -> int:
+    table = rows.column.table
     with database.write() as connection:
-        return sum(
-            connection.execute(
-                update(rows.column.table).where(rows.beyond).values({rows.column: rows.to})
-            ).rowcount
-            for rows in sorts
+        far = by_number(table, rows.beyond)
+        changed = connection.execute(
+            update(table)
+            .where(table.c.id.in_(select(far.c.id)))
+            .values({rows.column: rows.to})
+            .returning(table.c.id)
         )
+        return len(changed.all())
 
 
 def _sorts(horizons: Horizons, now: datetime) -> Sequence[_Rows]:

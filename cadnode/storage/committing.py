@@ -55,7 +55,7 @@ class Committing(StorePart):
         try:
             with self._database.write() as connection:
                 known = connection.execute(
-                    select(requests.c.id).where(same).with_for_update()
+                    select(requests.c.id).where(same).with_for_update(key_share=True)
                 ).one_or_none()
                 if known is None:
                     row = connection.execute(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,9 +29,14 @@ from cadnode.storage.dialect import (
     database_file,
     empty_the_log,
     make_engine,
+    one_at_a_time,
+    reading,
 )
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+
+_NOT_ALLOWED = "42501"
+"""PostgreSQL's word for a user that lacks a right."""
 
 
 class Database:
@@ -41,6 +46,7 @@ class Database:
         """Open lazily: nothing is read yet. Raises DatabaseUnavailable for a URL nobody knows."""
         self._url = parse_url(url)
         self._engine = _engine(self._url)
+        self._reading_engine = reading(self._engine)
         self._writing_engine = self._engine.execution_options(**{WRITES: True})
         # SQLite has one writer at a time and lets the others poll; waiting here is fair and quick.
         single_writer = self._url.get_backend_name() == "sqlite"
@@ -49,7 +55,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that sees one state of the database and changes nothing."""
-        with self._translated(), self._engine.begin() as connection:
+        with self._translated(), self._reading_engine.begin() as connection:
             yield connection
 
     @contextmanager
@@ -113,12 +119,19 @@ class Database:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except (IntegrityError, ProgrammingError, DataError):
+        except ProgrammingError as error:
+            if getattr(error.orig, "sqlstate", None) != _NOT_ALLOWED:
+                raise
+            raise self._unavailable(error) from error
+        except (IntegrityError, DataError):
             raise
         except DBAPIError as error:
-            raise DatabaseUnavailable(f"the database {self.name}: {error.orig}") from error
+            raise self._unavailable(error) from error
         except PoolTimeoutError as error:
             raise DatabaseUnavailable(f"the database {self.name} is busy") from error
+
+    def _unavailable(self, error: DBAPIError) -> DatabaseUnavailable:
+        return DatabaseUnavailable(f"the database {self.name}: {_in_one_line(error.orig)}")
 
 
 class StorePart:
@@ -138,6 +151,8 @@ def upgrade(url: str) -> None:
     database = Database(url)
     try:
         with database.write() as connection:
+            # Several machines may start at once.
+            one_at_a_time(connection, "upgrade")
             found = MigrationContext.configure(connection).get_current_revision()
             if _is_newer(found):
                 raise DatabaseUnavailable(
@@ -184,6 +199,25 @@ def _is_newer(found: str | None) -> bool:
     return found is not None and found not in known
 
 
+def wait_for_server(
+    url: str, *, pause: Callable[[], bool], say: Callable[[DatabaseUnavailable], None]
+) -> None:
+    """Come back when the database server answers, or at once for a file.
+
+    After each try that fails `say` gets the reason, and `pause` says whether to go on. Raises
+    DatabaseUnavailable when not.
+    """
+    while database_file(parse_url(url)) is None:
+        try:
+            schema_version(url)
+        except DatabaseUnavailable as error:
+            say(error)
+            if not pause():
+                raise
+        else:
+            return
+
+
 def parse_url(url: str) -> URL:
     """The parts of a database URL. Raises DatabaseUnavailable for one that cannot be read."""
     try:
@@ -204,7 +238,13 @@ def _engine(url: URL) -> Engine:
     try:
         return make_engine(url)
     except (NoSuchModuleError, ModuleNotFoundError) as error:
-        raise DatabaseUnavailable(f"no driver for {url.drivername} is installed") from error
+        extra = " (pip install 'cadnode[postgresql]')" if "psycopg" in url.drivername else ""
+        raise DatabaseUnavailable(f"no driver for {url.drivername} is installed{extra}") from error
+
+
+def _in_one_line(error: BaseException | None) -> str:
+    """What the database said; PostgreSQL adds lines that quote the statement."""
+    return " ".join(str(error).partition("\nLINE ")[0].split())
 
 
 def _make_file(url: URL) -> None:

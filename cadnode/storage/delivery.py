@@ -83,7 +83,7 @@ class Delivering(StorePart):
         """See DeliveryStore.renew_deliveries."""
         with self._database.write() as connection:
             held = 0
-            for delivery in deliveries:
+            for delivery in sorted(deliveries, key=_number):
                 held += _change_if_held(connection, delivery, {"lease_until": now + lease})
         if deliveries and not held:
             raise LeaseLost(f"{deliveries[0].owner} no longer holds any of its deliveries")
@@ -128,7 +128,7 @@ class Delivering(StorePart):
     def release_deliveries(self, deliveries: Sequence[Delivery], *, now: datetime) -> None:
         """See DeliveryStore.release_deliveries. One that somebody else holds by now is left alone."""
         with self._database.write() as connection:
-            for delivery in deliveries:
+            for delivery in sorted(deliveries, key=_number):
                 _hand_back(connection, delivery, now)
 
 
@@ -141,9 +141,13 @@ def _is_held(delivery: Delivery) -> ColumnElement[bool]:
     )
 
 
+def _number(delivery: Delivery) -> int:
+    return delivery.id
+
+
 def _held(connection: Connection, delivery: Delivery) -> AnyRow:
     row = connection.execute(
-        select(deliveries).where(_is_held(delivery)).with_for_update()
+        select(deliveries).where(_is_held(delivery)).with_for_update(key_share=True)
     ).one_or_none()
     if row is not None:
         return row

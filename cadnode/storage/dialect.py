@@ -27,9 +27,7 @@ def database_file(url: URL) -> Path | None:
 def make_engine(url: URL) -> Engine:
     """An engine whose commits are on disk when they return."""
     if url.get_backend_name() != "sqlite":
-        return create_engine(
-            url, pool_pre_ping=True, pool_size=8, max_overflow=56, hide_parameters=True
-        )
+        return _make_server_engine(url)
     engine = create_engine(
         url,
         pool_size=8,
@@ -41,6 +39,62 @@ def make_engine(url: URL) -> Engine:
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+# What the URL does not say otherwise. A server that is cut off is given up after half a minute, and
+# so are we by the server: the locks of a machine that lost its power are free again.
+_CONNECTING = {
+    "application_name": "cadnode",
+    "connect_timeout": "10",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "4",
+    "tcp_user_timeout": "30000",
+    "options": " ".join(
+        f"-c {setting}"
+        for setting in (
+            f"lock_timeout={BUSY_SECONDS}s",
+            "idle_in_transaction_session_timeout=60s",
+            "tcp_keepalives_idle=10",
+            "tcp_keepalives_interval=5",
+            "tcp_keepalives_count=4",
+        )
+    ),
+}
+
+# `remote_apply` and the like promise more than `on`, and stay.
+_KEEP_WHAT_IS_COMMITTED = (
+    "SELECT set_config('synchronous_commit', 'on', false)"
+    " WHERE current_setting('synchronous_commit') = 'off'"
+)
+
+
+def _make_server_engine(url: URL) -> Engine:
+    engine = create_engine(
+        url,
+        # A connection that was cut while it lay idle is made again, and nobody notices.
+        pool_pre_ping=True,
+        pool_size=8,
+        max_overflow=56,
+        hide_parameters=True,
+        connect_args={key: value for key, value in _CONNECTING.items() if key not in url.query},
+    )
+    event.listen(engine, "connect", _prepare_server)
+    return engine
+
+
+def reading(engine: Engine) -> Engine:
+    """The same engine for transactions that see one state of the database and change nothing."""
+    if engine.dialect.name == "sqlite":
+        return engine
+    return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
+
+def _prepare_server(connection: Any, _record: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute(_KEEP_WHAT_IS_COMMITTED)
+    cursor.close()
+    connection.commit()
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

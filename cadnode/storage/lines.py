@@ -4,18 +4,31 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, and_, func, insert, literal, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from cadnode.core.breaker import BreakerRules, LineEvent, LineState, LineStatus, after
 from cadnode.core.errors import OutOfPatience
 from cadnode.core.jobs import DeliveryStatus
 from cadnode.storage.database import StorePart
-from cadnode.storage.proofs import give_up_proofs_at
-from cadnode.storage.reporting import settle, withdraw_superseded
-from cadnode.storage.rows import AnyRow, free_delivery, job_row, log_event
-from cadnode.storage.tables import UtcDateTime, deliveries, destination_states
+from cadnode.storage.proofs import awaits_proof, give_up_proofs_at
+from cadnode.storage.reporting import settle, withdraw
+from cadnode.storage.row_locks import by_number, lock_exams
+from cadnode.storage.rows import AnyRow, free_delivery, log_event
+from cadnode.storage.tables import UtcDateTime, deliveries, destination_states, jobs
 
 _ACTOR = "delivery"
 
@@ -26,7 +39,7 @@ class Lines(StorePart):
     def line(self, destination: str) -> LineStatus:
         """See DeliveryStore.line."""
         with self._database.read() as connection:
-            return line_of(_row(connection, destination))
+            return line_of(connection.execute(_of(destination)).one_or_none())
 
     def hold_probe(self, destination: str, *, now: datetime, lease: timedelta) -> bool:
         """See DeliveryStore.hold_probe. A probe due later than any is set is due too: a clock was put
@@ -96,29 +109,28 @@ class Lines(StorePart):
     def drop_destination(self, destination: str, *, why: str, by: str, now: datetime) -> int:
         """See ExamStore.drop_destination."""
         with self._database.write() as connection:
-            dropped = connection.execute(
-                update(deliveries)
-                .where(
-                    deliveries.c.destination == destination,
-                    deliveries.c.status.in_((DeliveryStatus.PENDING, DeliveryStatus.FAILED)),
-                )
-                .values(status=DeliveryStatus.CANCELLED, lease_owner=None, lease_until=None)
-                .returning(deliveries.c.job_id)
-            ).all()
-            unproved = give_up_proofs_at(connection, destination, why)
-            exam_ids = {row.job_id for row in dropped} | set(unproved)
-            for exam_id in sorted(exam_ids):
+            here = deliveries.c.destination == destination
+            unsent = and_(
+                here, deliveries.c.status.in_((DeliveryStatus.PENDING, DeliveryStatus.FAILED))
+            )
+            ended = 0
+            for job in lock_exams(connection, _has(or_(unsent, and_(here, awaits_proof())))):
+                cancelled = _end(
+                    connection, job, unsent, {"status": DeliveryStatus.CANCELLED}
+                ) + give_up_proofs_at(connection, destination, job.id, why)
+                if not cancelled:
+                    continue
+                ended += cancelled
                 log_event(
                     connection,
-                    job_id=exam_id,
+                    job_id=job.id,
                     at=now,
                     kind="destination-dropped",
                     text=f"Nothing more is sent to {destination}: {why}.",
                     actor=by,
                 )
-                job = job_row(connection, exam_id)
                 settle(connection, job, at=now, why=f"{destination} was dropped", actor=by)
-            return len(dropped) + len(unproved)
+            return ended
 
 
 _LONGEST = timedelta(minutes=5)
@@ -138,10 +150,33 @@ def line_of(row: AnyRow | None) -> LineStatus:
     )
 
 
+def _has(which: ColumnElement[bool]) -> ColumnElement[bool]:
+    """True for exams with such a delivery."""
+    return jobs.c.id.in_(select(deliveries.c.job_id).where(which))
+
+
+def _end(
+    connection: Connection, job: AnyRow, which: ColumnElement[bool], values: dict[str, object]
+) -> int:
+    """End those deliveries of an exam whose row is locked; how many that were."""
+    chosen = by_number(deliveries, and_(deliveries.c.job_id == job.id, which))
+    ended = connection.execute(
+        update(deliveries)
+        .where(deliveries.c.id.in_(select(chosen.c.id)))
+        .values(lease_owner=None, lease_until=None, **values)
+        .returning(deliveries.c.id)
+    )
+    return len(ended.all())
+
+
+def _of(destination: str) -> Select[Any]:
+    return select(destination_states).where(destination_states.c.name == destination)
+
+
 def _row(connection: Connection, destination: str) -> AnyRow | None:
-    return connection.execute(
-        select(destination_states).where(destination_states.c.name == destination).with_for_update()
-    ).one_or_none()
+    locked = _of(destination).with_for_update(key_share=True)
+    row: AnyRow | None = connection.execute(locked).one_or_none()
+    return row
 
 
 def _write(connection: Connection, destination: str, row: AnyRow | None, line: LineStatus) -> None:
@@ -161,26 +196,32 @@ def _write(connection: Connection, destination: str, row: AnyRow | None, line: L
 
 
 def _due_at_once(connection: Connection, destination: str, now: datetime) -> None:
-    connection.execute(
-        update(deliveries)
-        .where(
+    later = by_number(
+        deliveries,
+        and_(
             deliveries.c.destination == destination,
             deliveries.c.due_at > now,
             free_delivery(now),
-        )
-        .values(due_at=now)
+        ),
+    )
+    connection.execute(
+        update(deliveries).where(deliveries.c.id.in_(select(later.c.id))).values(due_at=now)
     )
 
 
 def _stand_for_a_try(connection: Connection, destination: str, now: datetime) -> None:
-    connection.execute(
-        update(deliveries)
-        .where(
+    untried = by_number(
+        deliveries,
+        and_(
             deliveries.c.destination == destination,
             deliveries.c.first_try_at.is_(None),
             deliveries.c.due_at <= now,
             free_delivery(now),
-        )
+        ),
+    )
+    connection.execute(
+        update(deliveries)
+        .where(deliveries.c.id.in_(select(untried.c.id)))
         .values(first_try_at=func.coalesce(deliveries.c.first_try_at, literal(now, UtcDateTime)))
     )
 
@@ -189,29 +230,26 @@ def _give_up(
     connection: Connection, destination: str, error: str, first_before: datetime, now: datetime
 ) -> None:
     idle = and_(deliveries.c.destination == destination, free_delivery(now))
-    withdraw_superseded(connection, idle, now)
     over = and_(idle, deliveries.c.first_try_at <= first_before)
-    rows = connection.execute(
-        update(deliveries)
-        .where(over)
-        .values(
-            status=DeliveryStatus.FAILED,
-            lease_owner=None,
-            lease_until=None,
-            error_code=OutOfPatience.code,
-            error_text=error,
-        )
-        .returning(deliveries.c.job_id)
-    ).all()
-    for exam_id in sorted({row.job_id for row in rows}):
+    withdrawn = and_(jobs.c.superseded_by.is_not(None), _has(idle))
+    failed: dict[str, object] = {
+        "status": DeliveryStatus.FAILED,
+        "error_code": OutOfPatience.code,
+        "error_text": error,
+    }
+    for job in lock_exams(connection, or_(withdrawn, _has(over))):
+        if job.superseded_by is not None:
+            withdraw(connection, job, idle, at=now, actor=_ACTOR)
+            continue
+        if not _end(connection, job, over, failed):
+            continue
         log_event(
             connection,
-            job_id=exam_id,
+            job_id=job.id,
             at=now,
             kind="delivery-failed",
             code=OutOfPatience.code,
             text=f"Nothing could be sent to {destination} in time: {error}.",
             actor=_ACTOR,
         )
-        job = job_row(connection, exam_id)
         settle(connection, job, at=now, why=f"{destination} did not answer", actor=_ACTOR)

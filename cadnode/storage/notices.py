@@ -25,6 +25,7 @@ from cadnode.core.notices import (
 )
 from cadnode.storage.claiming import claim_rows, is_due
 from cadnode.storage.database import StorePart
+from cadnode.storage.dialect import one_at_a_time
 from cadnode.storage.notice_rows import (
     PENDING,
     begin_notice,
@@ -90,6 +91,7 @@ class NoticeStore(StorePart):
             if _cursor(connection) == newest:
                 return ()
         with self._database.write() as connection:
+            one_at_a_time(connection, "notices")
             since = _cursor(connection, lock=True)
             if since is None:
                 connection.execute(insert(event_cursors).values(name=_CURSOR, event_id=newest))
@@ -124,6 +126,7 @@ class NoticeStore(StorePart):
         if is_as_it_was(held, wanted, found.undecided, channels):
             return
         with self._database.write() as connection:
+            one_at_a_time(connection, "notices")
             held = open_keys(connection, found.kinds)
             for key in sorted(wanted.keys() - held.keys()):
                 begin_notice(connection, wanted[key], rules, channels, now)
@@ -146,6 +149,7 @@ class NoticeStore(StorePart):
         if not is_due(self._database, notice_messages, due):
             return ()
         with self._database.write() as connection:
+            one_at_a_time(connection, "notices")
             claimed = claim_rows(
                 connection,
                 notice_messages,

@@ -16,6 +16,7 @@ from cadnode.core.retention import Purgeable
 from cadnode.storage.database import StorePart
 from cadnode.storage.patch_scores import purge_patch_maps
 from cadnode.storage.proofs import ask_at_once, exam_awaits_proof, give_up_proofs
+from cadnode.storage.row_locks import by_number, lock_revisions
 from cadnode.storage.rows import AnyRow, check_move, job_row, log_event
 from cadnode.storage.tables import (
     deliveries,
@@ -51,8 +52,9 @@ class Persons(StorePart):
         says about them.
         """
         with self._database.write() as connection:
-            job = job_row(connection, exam_id)
             _probe_at_once(connection, exam_id, now)
+            lock_revisions(connection, exam_id)
+            job = job_row(connection, exam_id)
             if job.status == ExamStatus.REPORTED:
                 _send_at_once(connection, exam_id, by, now)
                 return ExamStatus.REPORTED
@@ -110,12 +112,16 @@ class Persons(StorePart):
                     failed_from=None,
                 )
             )
-            connection.execute(
-                update(deliveries)
-                .where(
+            unsent = by_number(
+                deliveries,
+                and_(
                     deliveries.c.job_id == exam_id,
                     deliveries.c.status.in_((DeliveryStatus.PENDING, DeliveryStatus.FAILED)),
-                )
+                ),
+            )
+            connection.execute(
+                update(deliveries)
+                .where(deliveries.c.id.in_(select(unsent.c.id)))
                 .values(status=DeliveryStatus.CANCELLED, lease_owner=None, lease_until=None)
             )
             log_event(
@@ -215,20 +221,29 @@ def _refuse_when_taken_over(connection: Connection, job: AnyRow) -> None:
 def _probe_at_once(connection: Connection, exam_id: int, now: datetime) -> None:
     """A person who says "again" knows that the destination is back, or wants to know."""
     concerned = select(deliveries.c.destination).where(deliveries.c.job_id == exam_id)
-    connection.execute(
-        update(destination_states)
+    open_lines = (
+        select(destination_states.c.name)
         .where(
             destination_states.c.name.in_(concerned), destination_states.c.state == LineState.OPEN
         )
+        .order_by(destination_states.c.name)
+        .with_for_update(key_share=True)
+        .cte("open_lines")
+    )
+    connection.execute(
+        update(destination_states)
+        .where(destination_states.c.name.in_(select(open_lines.c.name)))
         .values(probe_at=now)
     )
 
 
 def _send_at_once(connection: Connection, exam_id: int, by: str, now: datetime) -> None:
+    pending = by_number(
+        deliveries,
+        and_(deliveries.c.job_id == exam_id, deliveries.c.status == DeliveryStatus.PENDING),
+    )
     connection.execute(
-        update(deliveries)
-        .where(deliveries.c.job_id == exam_id, deliveries.c.status == DeliveryStatus.PENDING)
-        .values(due_at=now)
+        update(deliveries).where(deliveries.c.id.in_(select(pending.c.id))).values(due_at=now)
     )
     log_event(
         connection,
@@ -256,9 +271,13 @@ def _restart_images(connection: Connection, job: AnyRow) -> None:
 
 
 def _restart_deliveries(connection: Connection, exam_id: int, now: datetime) -> None:
+    failed = by_number(
+        deliveries,
+        and_(deliveries.c.job_id == exam_id, deliveries.c.status == DeliveryStatus.FAILED),
+    )
     connection.execute(
         update(deliveries)
-        .where(deliveries.c.job_id == exam_id, deliveries.c.status == DeliveryStatus.FAILED)
+        .where(deliveries.c.id.in_(select(failed.c.id)))
         .values(
             status=DeliveryStatus.PENDING,
             due_at=now,

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Connection, and_, exists, select, update
 
 from cadnode.core.jobs import DeliveryStatus, ExamStatus
 from cadnode.core.proof import OPEN_PROOFS, ProofState, is_proved
+from cadnode.storage.row_locks import by_number
 from cadnode.storage.rows import log_event
 from cadnode.storage.tables import deliveries, jobs
 
@@ -69,11 +70,13 @@ def settle_proofs(connection: Connection, exam_id: int, *, at: datetime, actor: 
 
 def ask_at_once(connection: Connection, exam_id: int, by: str, now: datetime) -> int:
     """Make every proof that the exam waits for due; returns how many that are."""
+    missing = by_number(deliveries, and_(deliveries.c.job_id == exam_id, awaits_proof()))
     due = connection.execute(
         update(deliveries)
-        .where(deliveries.c.job_id == exam_id, awaits_proof())
+        .where(deliveries.c.id.in_(select(missing.c.id)))
         .values(proof_due_at=now)
-    ).rowcount
+        .returning(deliveries.c.id)
+    ).all()
     if due:
         log_event(
             connection,
@@ -83,7 +86,7 @@ def ask_at_once(connection: Connection, exam_id: int, by: str, now: datetime) ->
             text="The proofs of delivery that are still missing were made due at once.",
             actor=by,
         )
-    return due
+    return len(due)
 
 
 def give_up_proofs(connection: Connection, exam_id: int, why: str, by: str, now: datetime) -> int:
@@ -101,15 +104,17 @@ def give_up_proofs(connection: Connection, exam_id: int, why: str, by: str, now:
     return ended
 
 
-def give_up_proofs_at(connection: Connection, destination: str, why: str) -> list[int]:
-    """End what is still to be proved at a destination; the exam of each proof that this ended."""
-    return _give_up(connection, deliveries.c.destination == destination, why)
+def give_up_proofs_at(connection: Connection, destination: str, exam_id: int, why: str) -> int:
+    """End what of an exam is still to be proved at a destination; how many proofs that were."""
+    here = and_(deliveries.c.destination == destination, deliveries.c.job_id == exam_id)
+    return len(_give_up(connection, here, why))
 
 
 def _give_up(connection: Connection, which: ColumnElement[bool], why: str) -> list[int]:
+    missing = by_number(deliveries, and_(which, awaits_proof()))
     ended = connection.execute(
         update(deliveries)
-        .where(which, awaits_proof())
+        .where(deliveries.c.id.in_(select(missing.c.id)))
         .values(
             proof=ProofState.GIVEN_UP,
             proof_text=why,

@@ -23,6 +23,7 @@ from cadnode.storage.claiming import claim_rows, is_due
 from cadnode.storage.database import StorePart
 from cadnode.storage.proofs import FRESH, awaits_proof, settle_proofs
 from cadnode.storage.reporting import settle
+from cadnode.storage.row_locks import lock_exams
 from cadnode.storage.rows import AnyRow, job_row, lease_is_over, log_event, stored_result
 from cadnode.storage.tables import commitment_items, commitments, deliveries, jobs, results
 
@@ -109,7 +110,7 @@ class Proving(StorePart):
         """See ProofStore.renew_proofs."""
         held = 0
         with self._database.write() as connection:
-            for proof in proofs:
+            for proof in sorted(proofs, key=_number):
                 held += connection.execute(
                     update(deliveries).where(_is_held(proof)).values(lease_until=now + lease)
                 ).rowcount
@@ -135,7 +136,7 @@ class Proving(StorePart):
                 )
                 .returning(commitments.c.id)
             ).scalar_one()
-            for proof in proofs:
+            for proof in sorted(proofs, key=_number):
                 _held(connection, proof)
                 connection.execute(
                     update(deliveries)
@@ -159,7 +160,7 @@ class Proving(StorePart):
             asked = connection.execute(
                 select(commitments)
                 .where(commitments.c.transaction_uid == report.transaction_uid)
-                .with_for_update()
+                .with_for_update(key_share=True)
             ).one_or_none()
             if asked is None:
                 return ReportTaken.UNKNOWN
@@ -169,8 +170,7 @@ class Proving(StorePart):
                 update(commitments).where(commitments.c.id == asked.id).values(reported_at=now)
             )
             exam_ids = _exams_of(connection, asked.id)
-            for exam_id in exam_ids:
-                job_row(connection, exam_id)
+            lock_exams(connection, jobs.c.id.in_(exam_ids))
             for row in _waiting(connection, asked):
                 _take_report(connection, row, report, by, now)
             for exam_id in exam_ids:
@@ -211,9 +211,13 @@ def _is_held(proof: Proof) -> ColumnElement[bool]:
     )
 
 
+def _number(proof: Proof) -> int:
+    return proof.delivery_id
+
+
 def _held(connection: Connection, proof: Proof) -> AnyRow:
     row = connection.execute(
-        select(deliveries).where(_is_held(proof)).with_for_update()
+        select(deliveries).where(_is_held(proof)).with_for_update(key_share=True)
     ).one_or_none()
     if row is not None:
         return row
@@ -250,7 +254,7 @@ def _waiting(connection: Connection, asked: AnyRow) -> Sequence[AnyRow]:
             awaits_proof(),
         )
         .order_by(deliveries.c.id)
-        .with_for_update()
+        .with_for_update(key_share=True, of=deliveries)
     ).all()
 
 

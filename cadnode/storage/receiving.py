@@ -15,6 +15,7 @@ from cadnode.storage.database import StorePart
 from cadnode.storage.identifiers import note_identifiers
 from cadnode.storage.patch_scores import replace_patch_map
 from cadnode.storage.reporting import supersede_unreported
+from cadnode.storage.row_locks import lock_revisions
 from cadnode.storage.rows import AnyRow, log_event
 from cadnode.storage.tables import deliveries, findings, images, jobs, replaced_images
 
@@ -44,15 +45,11 @@ class Receiving(StorePart):
 
 
 def _accept(connection: Connection, image: NewImage, now: datetime) -> Acceptance:
-    kept = connection.execute(
-        select(
-            images,
-            jobs.c.status.label("exam_status"),
-            jobs.c.study_instance_uid,
-        )
-        .join(jobs, jobs.c.id == images.c.job_id)
-        .where(images.c.sop_instance_uid == image.sop_instance_uid)
-    ).one_or_none()
+    kept = _kept(connection, image)
+    if kept is not None:
+        lock_revisions(connection, kept.job_id)
+        # It may have gone over to another exam before the lock.
+        kept = _kept(connection, image)
     if kept is None:
         exam = _open_exam(connection, image, now) or _new_exam(connection, image, now)
         connection.execute(insert(images).values(_values(exam, image, now)))
@@ -74,6 +71,18 @@ def _accept(connection: Connection, image: NewImage, now: datetime) -> Acceptanc
     happened = "came again from {} after it was purged, with the same bytes"
     _log(connection, exam.id, image, now, "image-returned", happened)
     return Acceptance.NEW
+
+
+def _kept(connection: Connection, image: NewImage) -> AnyRow | None:
+    return connection.execute(
+        select(
+            images,
+            jobs.c.status.label("exam_status"),
+            jobs.c.study_instance_uid,
+        )
+        .join(jobs, jobs.c.id == images.c.job_id)
+        .where(images.c.sop_instance_uid == image.sop_instance_uid)
+    ).one_or_none()
 
 
 def _replace(connection: Connection, kept: AnyRow, image: NewImage, now: datetime) -> Acceptance:
@@ -140,7 +149,6 @@ def _end_unreported(connection: Connection, exam: AnyRow, now: datetime) -> None
             jobs.c.status == ExamStatus.ANALYZED,
         )
         .order_by(jobs.c.revision.desc())
-        .with_for_update()
     ).all()
     for row in closed:
         supersede_unreported(

@@ -13,7 +13,8 @@ from cadnode.core.exam import ImageState
 from cadnode.core.jobs import ANALYSIS_LANE, ExamStatus
 from cadnode.storage.database import StorePart
 from cadnode.storage.identifiers import identifiers_of, note_identifiers
-from cadnode.storage.rows import AnyRow, job_row, log_event
+from cadnode.storage.row_locks import lock_revisions
+from cadnode.storage.rows import AnyRow, log_event
 from cadnode.storage.tables import images, jobs
 
 
@@ -32,18 +33,12 @@ class Renewal(StorePart):
 
     def _reanalyze(self, exam_id: int, by: str, now: datetime) -> int:
         with self._database.write() as connection:
-            study = job_row(connection, exam_id).study_instance_uid
-            newest = connection.execute(
-                select(jobs)
-                .where(jobs.c.study_instance_uid == study)
-                .order_by(jobs.c.revision.desc())
-                .with_for_update()
-            ).all()
+            newest = lock_revisions(connection, exam_id)[::-1]
             _refuse(connection, newest)
             exam = connection.execute(
                 insert(jobs)
                 .values(
-                    study_instance_uid=study,
+                    study_instance_uid=newest[0].study_instance_uid,
                     revision=newest[0].revision + 1,
                     status=ExamStatus.RECEIVING,
                     calling_ae=newest[0].calling_ae,

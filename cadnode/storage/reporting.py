@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from cadnode.core.errors import IllegalMove, StaleExam
@@ -20,6 +20,7 @@ from cadnode.core.jobs import (
 )
 from cadnode.storage.database import StorePart
 from cadnode.storage.proofs import settle_proofs
+from cadnode.storage.row_locks import by_number, lock_exams, lock_revisions
 from cadnode.storage.rows import AnyRow, check_move, free_delivery, held_row, log_event
 from cadnode.storage.tables import deliveries, jobs, results
 
@@ -55,6 +56,7 @@ class Reporting(StorePart):
         check_move(exam.id, exam.status, ExamStatus.REPORTED)
         try:
             with self._database.write() as connection:
+                lock_revisions(connection, exam.id)
                 held_row(connection, exam)
                 if tuple(predecessors) != _predecessors(connection, exam):
                     raise StaleExam(f"an earlier revision of exam {exam.id} was sent meanwhile")
@@ -138,16 +140,11 @@ def supersede_unreported(
 
 def withdraw_superseded(connection: Connection, which: ColumnElement[bool], now: datetime) -> None:
     """Withdraw what was on its way when a newer revision was reported, and came back unsent."""
-    superseded = (
-        select(jobs)
-        .where(
-            jobs.c.superseded_by.is_not(None),
-            jobs.c.id.in_(select(deliveries.c.job_id).where(which)),
-        )
-        .order_by(jobs.c.id)
-        .with_for_update()
+    superseded = and_(
+        jobs.c.superseded_by.is_not(None),
+        jobs.c.id.in_(select(deliveries.c.job_id).where(which)),
     )
-    for job in connection.execute(superseded).all():
+    for job in lock_exams(connection, superseded):
         withdraw(connection, job, which, at=now, actor="delivery")
 
 
@@ -155,9 +152,10 @@ def withdraw(
     connection: Connection, job: AnyRow, which: ColumnElement[bool], *, at: datetime, actor: str
 ) -> None:
     """Withdraw those deliveries of a superseded exam, and move it on when none is left."""
+    chosen = by_number(deliveries, and_(deliveries.c.job_id == job.id, which))
     withdrawn = connection.execute(
         update(deliveries)
-        .where(deliveries.c.job_id == job.id, which)
+        .where(deliveries.c.id.in_(select(chosen.c.id)))
         .values(status=DeliveryStatus.SUPERSEDED, lease_owner=None, lease_until=None)
         .returning(deliveries.c.id)
     ).all()
@@ -216,7 +214,6 @@ def _earlier(connection: Connection, exam: Exam) -> Sequence[AnyRow]:
             jobs.c.revision < exam.revision,
         )
         .order_by(jobs.c.revision.desc())
-        .with_for_update()
     ).all()
 
 

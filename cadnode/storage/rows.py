@@ -58,7 +58,7 @@ def lease_is_over(
 def job_row(connection: Connection, exam_id: int) -> AnyRow:
     """The row of an exam, locked until the transaction ends. Raises NotFound."""
     row = connection.execute(
-        select(jobs).where(jobs.c.id == exam_id).with_for_update()
+        select(jobs).where(jobs.c.id == exam_id).with_for_update(key_share=True)
     ).one_or_none()
     if row is None:
         raise NotFound(f"there is no exam {exam_id}")

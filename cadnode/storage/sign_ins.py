@@ -63,6 +63,7 @@ class SignIns(StorePart):
         Those under other names stay: nobody gets new guesses by an account of their own.
         """
         with self._database.write() as connection:
+            one_at_a_time(connection, "sign-in")
             connection.execute(
                 delete(sign_in_failures).where(
                     or_(
@@ -75,6 +76,7 @@ class SignIns(StorePart):
     def forget_failures(self, name: str) -> None:
         """Whoever signs in under this name next does not wait for what happened before."""
         with self._database.write() as connection:
+            one_at_a_time(connection, "sign-in")
             connection.execute(
                 delete(sign_in_failures).where(sign_in_failures.c.name_sha256 == _hidden(name))
             )
