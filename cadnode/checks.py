@@ -29,7 +29,7 @@ class Check:
 
 
 def run_checks(app: App) -> Iterator[Check]:
-    """Each check as it is done; none of them changes anything."""
+    """Each check as it is done; none of them leaves anything behind."""
     settings = app.settings
     yield Check("settings", True, f"AE title {settings.node.ae_title}, {_ports(settings)}")
     if settings.node.accept_unknown:
@@ -44,6 +44,8 @@ def run_checks(app: App) -> Iterator[Check]:
         yield from _certificate(app)
     yield _database(app)
     yield _disk(app)
+    if settings.storage.url or settings.storage.folder:
+        yield Check("storage", *storage_check(app))
     yield _model(app)
     yield from _others(app)
     yield from waiting_nowhere(app)
@@ -153,6 +155,16 @@ def _disk(app: App) -> Check:
     return Check(
         "disk", free_mb > reserve, f"{free_mb} MB free at {folder}, {reserve} MB kept free"
     )
+
+
+def storage_check(app: App) -> tuple[bool, str]:
+    """Whether images and results can be kept where other machines find them, and what was tried."""
+    from cadnode.spool_parts import try_storage
+
+    try:
+        return True, try_storage(app.settings)
+    except CadnodeError as error:
+        return False, str(error)
 
 
 def _model(app: App) -> Check:

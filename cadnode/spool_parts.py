@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cadnode.config import Settings
 from cadnode.config.tables import StorageTable
-from cadnode.core.errors import ConfigError
-from cadnode.storage.spool import Spool
+from cadnode.core.errors import ConfigError, ImageUnreachable
+from cadnode.storage.spool import Spool, try_folder
 
 if TYPE_CHECKING:
     from cadnode.core.file_ports import NodeFiles
@@ -53,6 +56,27 @@ def open_objects(table: StorageTable) -> Objects:
             seconds=table.seconds,
         )
     )
+
+
+def try_storage(settings: Settings) -> str:
+    """Write, read and delete where the machines of the node share their files; what was done, in
+    one sentence. Raises a CadnodeError that says what cannot be."""
+    if settings.storage.url:
+        return _try_objects(open_objects(settings.storage))
+    return try_folder(settings.files_dir)
+
+
+def _try_objects(objects: Objects) -> str:
+    key, content = f"check/{secrets.token_hex(8)}", secrets.token_bytes(1024)
+    with tempfile.TemporaryDirectory(prefix="cadnode-") as scratch:
+        copy = Path(scratch) / "copy"
+        objects.put_bytes(content, key)
+        try:
+            if not objects.get(key, copy) or copy.read_bytes() != content:
+                raise ImageUnreachable(f"{objects.name}: what was written is not read back")
+        finally:
+            objects.remove(key)
+    return f"{objects.name}: an object was written, read and deleted"
 
 
 def _secret_key(table: StorageTable) -> str:

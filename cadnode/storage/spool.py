@@ -15,6 +15,7 @@ import errno
 import hashlib
 import os
 import re
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -251,6 +252,29 @@ class Spool:
             target.parent.mkdir(mode=0o700, exist_ok=True)
             _sync_folder(target.parent.parent)
         return target
+
+
+def try_folder(folder: Path) -> str:
+    """See that files last there and that locks hold; what was done, in one sentence.
+
+    Raises SpoolFull.
+    """
+    name = secrets.token_hex(8)
+    file, lock = folder / f".{name}{PARTIAL_SUFFIX}", folder / "locks" / f"check-{name}"
+    try:
+        with _translated():
+            file.write_bytes(b"a file")
+            with file.open("rb+") as stream:
+                os.fsync(stream.fileno())
+            file.replace(file.with_suffix(".check"))
+            _sync_folder(folder)
+        with shared(lock), alone(lock) as is_ours:
+            if is_ours:
+                raise SpoolFull(f"{folder}: locks do not hold on this file system")
+    finally:
+        for left in (file, file.with_suffix(".check"), lock):
+            left.unlink(missing_ok=True)
+    return f"{folder}: a file was written, synced and renamed; locks hold"
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
