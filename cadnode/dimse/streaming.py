@@ -142,11 +142,13 @@ class StreamingSocket(BoundedSocket):
                     return None
 
     def _wait(self, sock: socket.socket) -> bool:
-        """Has anything come, after at most `LONGEST_IDLE_WAIT`? What is to be sent ends the wait."""
+        """Has anything come, after at most `LONGEST_IDLE_WAIT`? What is to be sent ends the wait,
+        and there is none while pynetdicom has something to do."""
+        longest = LONGEST_IDLE_WAIT if self.event_queue.empty() else 0.0
         poll = select.poll()
         poll.register(sock, select.POLLIN)
         poll.register(self._outgoing, select.POLLIN)
-        woken = {descriptor for descriptor, _ in poll.poll(LONGEST_IDLE_WAIT * 1000)}
+        woken = {descriptor for descriptor, _ in poll.poll(longest * 1000)}
         if self._outgoing.fileno() in woken:
             self._outgoing.hush()
         return sock.fileno() in woken
