@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -176,6 +176,12 @@ def counts(node: Node) -> tuple[int, int, dict[str, int]]:
     return sum(by_status.values()), kept, by_status
 
 
+def open_exams(node: Node) -> int:
+    """How many exams are neither delivered nor ended otherwise."""
+    unfinished = ("receiving", "analyzed", "reported")
+    return len(_rows(node, select(jobs.c.id).where(jobs.c.status.in_(unfinished))))
+
+
 def wait_for(node: Node, exams: int, *, patience: float = PATIENCE) -> None:
     """Until so many exams are delivered."""
     deadline = time.monotonic() + patience
@@ -199,8 +205,44 @@ def _rows(node: Node, statement: Select[Any]) -> Sequence[Any]:
         return connection.execute(statement).all()
 
 
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value that `share` of them do not exceed, between neighbours in proportion."""
+    ordered = sorted(values)
+    place = share * (len(ordered) - 1)
+    below = int(place)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
+
+
+class Sampler:
+    """Notes the memory of processes every second while its block runs, as /proc has it."""
+
+    def __init__(self, processes: Mapping[str, int]) -> None:
+        """`processes` are process ids by what they are called."""
+        self._processes = processes
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.samples: dict[str, list[float]] = {name: [] for name in processes}
+        """MiB resident, by name."""
+
+    def __enter__(self) -> Sampler:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            for name, pid in self._processes.items():
+                self.samples[name].append(resident_mb(pid))
+            if self._over.wait(1.0):
+                return
+
+
 def resident_mb(pid: int) -> float:
-    """The memory of one process, in MiB, without what it shares with nobody else's file cache."""
+    """The memory that one process has resident, in MiB."""
     text = Path(f"/proc/{pid}/status").read_text()
     (kilobytes,) = re.findall(r"VmRSS:\s+(\d+) kB", text)
     return int(kilobytes) / 1024
