@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -35,6 +33,7 @@ from tests.contract.fake_classifier import FakeClassifier
 from tests.contract.fake_sender import FakeSender
 from tests.integration.modality import Modality
 from tests.integration.test_storage_spool import dicom_file
+from tests.relay import Relay
 from tests.swift import KEY, SECRET, Swift
 
 IMAGE = dicom_file(b"pixels")
@@ -104,8 +103,16 @@ def machine(folder: Path, access: ObjectAccess, **more: object) -> Machine:
 
 
 @pytest.fixture
-def access(object_store: Swift) -> ObjectAccess:
-    return object_store.access()
+def way(object_store: Swift) -> Iterator[Relay]:
+    """The way to the store."""
+    relay = Relay(object_store.port)
+    yield relay
+    relay.cut()
+
+
+@pytest.fixture
+def access(object_store: Swift, way: Relay) -> ObjectAccess:
+    return replace(object_store.access(), endpoint_url=f"http://127.0.0.1:{way.port}", seconds=5.0)
 
 
 @pytest.fixture
@@ -120,42 +127,6 @@ def other(tmp_path: Path, access: ObjectAccess) -> Iterator[Machine]:
     made = machine(tmp_path / "other", access)
     yield made
     made.node.close()
-
-
-@contextmanager
-def down(store: Swift) -> Iterator[None]:
-    store.stop()
-    try:
-        yield
-    finally:
-        store.start()
-
-
-@contextmanager
-def cutting(port: int, after: int) -> Iterator[int]:
-    """A port in front of `port` whose connections end when the client has sent `after` bytes."""
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def pass_on() -> None:
-        while True:
-            try:
-                client, _ = listener.accept()
-            except OSError:
-                return
-            with client, socket.create_connection(("127.0.0.1", port)) as server:
-                sent = 0
-                while sent < after and (data := client.recv(min(65536, after - sent))):
-                    server.sendall(data)
-                    sent += len(data)
-
-    thread = threading.Thread(target=pass_on, daemon=True)
-    thread.start()
-    try:
-        yield listener.getsockname()[1]
-    finally:
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        thread.join()
 
 
 def test_an_acknowledged_image_outlives_the_machine_that_received_it(one: Machine, other: Machine):
@@ -179,22 +150,22 @@ def test_a_sender_waits_for_one_durable_write_of_the_file_and_no_more(
     assert synced == []
 
 
-def test_the_receivers_own_copy_spares_the_way_to_the_store(one: Machine, object_store: Swift):
+def test_the_receivers_own_copy_spares_the_way_to_the_store(one: Machine, way: Relay):
     one.receive()
     (image,) = one.node.records.exam_detail(1).images
-    with down(object_store):
+    with way.down():
         assert one.spool.path_of(image.path).read_bytes() == IMAGE
 
 
 def test_nothing_is_recorded_while_the_store_is_down_and_senders_try_again(
-    one: Machine, object_store: Swift
+    one: Machine, way: Relay
 ):
     scp = one.app.storage_scp(one.store, one.spool)
     scp.start()
     try:
         with Modality(scp.port) as modality:
             modality.associate()
-            with down(object_store):
+            with way.down():
                 status, comment = modality.store(UID)
                 assert (status, "does not answer" in comment) == (0xA700, False)
                 assert statuses(one.store) == []
@@ -206,17 +177,14 @@ def test_nothing_is_recorded_while_the_store_is_down_and_senders_try_again(
 
 
 def test_a_put_that_breaks_off_leaves_neither_an_object_nor_a_row(
-    tmp_path: Path, access: ObjectAccess, one: Machine, object_store: Swift
+    one: Machine, other: Machine, way: Relay
 ):
-    with cutting(object_store.port, after=100_000) as port:
-        broken = machine(
-            tmp_path / "broken", replace(access, endpoint_url=f"http://127.0.0.1:{port}")
-        )
-        with pytest.raises(SpoolFull):
-            broken.receive(content=dicom_file(bytes(1 << 20)))
-        broken.node.close()
-    assert one.objects() == []
+    way.cut_after(100_000)
+    with pytest.raises(SpoolFull):
+        one.receive(content=dicom_file(bytes(1 << 20)))
+    assert other.objects() == []
     assert statuses(one.store) == []
+    assert list((one.app.settings.node.data_dir / "cache").iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -229,7 +197,7 @@ def test_a_store_that_refuses_is_trouble_for_the_node_and_not_for_the_image(
 ):
     one.receive()
     (image,) = one.node.records.exam_detail(1).images
-    refused = machine(tmp_path / "refused", replace(access, **wrong))
+    refused = machine(tmp_path / "refused", access, **wrong)
     with pytest.raises(SpoolFull) as full:
         refused.receive("1.2.3.2")
     for call in (refused.spool.path_of, refused.spool.size_of, refused.spool.remove):
@@ -250,21 +218,19 @@ def test_the_secret_is_shown_nowhere(one: Machine, access: ObjectAccess):
         assert SECRET not in shown
 
 
-def test_the_check_puts_gets_and_deletes_an_object(one: Machine, object_store: Swift):
+def test_the_check_puts_gets_and_deletes_an_object(one: Machine, way: Relay):
     well, said = storage_check(one.app)
     assert well
     assert "written, read and deleted" in said
     assert one.objects() == []
-    with down(object_store):
+    with way.down():
         well, said = storage_check(one.app)
     assert not well
 
 
-def test_exams_wait_while_images_cannot_be_fetched(
-    one: Machine, other: Machine, object_store: Swift
-):
+def test_exams_wait_while_images_cannot_be_fetched(one: Machine, other: Machine, way: Relay):
     one.receive()
-    with down(object_store):
+    with way.down():
         other.analyze()
         detail = other.node.records.exam_detail(1)
         assert detail.exam.status is ExamStatus.RECEIVING
@@ -278,9 +244,7 @@ def test_exams_wait_while_images_cannot_be_fetched(
     assert image.state is not ImageState.RECEIVED
 
 
-def test_results_that_cannot_be_fetched_wait_untried(
-    one: Machine, other: Machine, object_store: Swift
-):
+def test_results_that_cannot_be_fetched_wait_untried(one: Machine, other: Machine, way: Relay):
     one.receive()
     exam = close(one.store, now=utc_now())
     result = one.spool.keep_result(exam.study_instance_uid, RESULT)
@@ -294,7 +258,7 @@ def test_results_that_cannot_be_fetched_wait_untried(
         lease=LEASE,
         clock=utc_now,
     )
-    with down(object_store), pytest.raises(ImageUnreachable):
+    with way.down(), pytest.raises(ImageUnreachable):
         lane.run_once()
     (delivery,) = other.node.records.exam_detail(1).deliveries
     assert (delivery.status, delivery.tries) == ("pending", 0)
