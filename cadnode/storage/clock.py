@@ -16,7 +16,7 @@ from sqlalchemy import Column, ColumnElement, and_, select, update
 from cadnode.core.jobs import ANALYSIS_LANE, DeliveryStatus, ExamStatus
 from cadnode.core.notices import MESSAGE_LEASE
 from cadnode.storage.database import Database
-from cadnode.storage.row_locks import by_number
+from cadnode.storage.row_locks import in_order
 from cadnode.storage.tables import commitment_requests, deliveries, jobs, notice_messages
 
 SLACK = timedelta(seconds=5)
@@ -61,7 +61,7 @@ def bring_forward(database: Database, horizons: Horizons, *, now: datetime) -> i
 def _bring(database: Database, rows: _Rows) -> int:
     table = rows.column.table
     with database.write() as connection:
-        far = by_number(table, rows.beyond)
+        far = in_order(table, rows.beyond)
         changed = connection.execute(
             update(table)
             .where(table.c.id.in_(select(far.c.id)))

@@ -83,7 +83,7 @@ class Delivering(StorePart):
         """See DeliveryStore.renew_deliveries."""
         with self._database.write() as connection:
             held = 0
-            for delivery in sorted(deliveries, key=_number):
+            for delivery in sorted(deliveries, key=_place):
                 held += _change_if_held(connection, delivery, {"lease_until": now + lease})
         if deliveries and not held:
             raise LeaseLost(f"{deliveries[0].owner} no longer holds any of its deliveries")
@@ -128,7 +128,7 @@ class Delivering(StorePart):
     def release_deliveries(self, deliveries: Sequence[Delivery], *, now: datetime) -> None:
         """See DeliveryStore.release_deliveries. One that somebody else holds by now is left alone."""
         with self._database.write() as connection:
-            for delivery in sorted(deliveries, key=_number):
+            for delivery in sorted(deliveries, key=_place):
                 _hand_back(connection, delivery, now)
 
 
@@ -141,8 +141,8 @@ def _is_held(delivery: Delivery) -> ColumnElement[bool]:
     )
 
 
-def _number(delivery: Delivery) -> int:
-    return delivery.id
+def _place(delivery: Delivery) -> tuple[int, int]:
+    return delivery.exam_id, delivery.id
 
 
 def _held(connection: Connection, delivery: Delivery) -> AnyRow:

@@ -26,7 +26,7 @@ from cadnode.core.jobs import DeliveryStatus
 from cadnode.storage.database import StorePart
 from cadnode.storage.proofs import awaits_proof, give_up_proofs_at
 from cadnode.storage.reporting import settle, withdraw
-from cadnode.storage.row_locks import by_number, lock_exams
+from cadnode.storage.row_locks import in_order, lock_deliveries, lock_exams
 from cadnode.storage.rows import AnyRow, free_delivery, log_event
 from cadnode.storage.tables import UtcDateTime, deliveries, destination_states, jobs
 
@@ -102,8 +102,8 @@ class Lines(StorePart):
             if line.state is LineState.CLOSED and before.state is LineState.OPEN:
                 _due_at_once(connection, destination, now)
             if line.state is LineState.OPEN and event is LineEvent.SILENT:
-                _stand_for_a_try(connection, destination, now)
                 _give_up(connection, destination, error, now - give_up_after, now)
+                _stand_for_a_try(connection, destination, now)
             return line
 
     def drop_destination(self, destination: str, *, why: str, by: str, now: datetime) -> int:
@@ -115,6 +115,7 @@ class Lines(StorePart):
             )
             ended = 0
             for job in lock_exams(connection, _has(or_(unsent, and_(here, awaits_proof())))):
+                lock_deliveries(connection, job.id)
                 cancelled = _end(
                     connection, job, unsent, {"status": DeliveryStatus.CANCELLED}
                 ) + give_up_proofs_at(connection, destination, job.id, why)
@@ -159,7 +160,7 @@ def _end(
     connection: Connection, job: AnyRow, which: ColumnElement[bool], values: dict[str, object]
 ) -> int:
     """End those deliveries of an exam whose row is locked; how many that were."""
-    chosen = by_number(deliveries, and_(deliveries.c.job_id == job.id, which))
+    chosen = in_order(deliveries, and_(deliveries.c.job_id == job.id, which))
     ended = connection.execute(
         update(deliveries)
         .where(deliveries.c.id.in_(select(chosen.c.id)))
@@ -196,7 +197,7 @@ def _write(connection: Connection, destination: str, row: AnyRow | None, line: L
 
 
 def _due_at_once(connection: Connection, destination: str, now: datetime) -> None:
-    later = by_number(
+    later = in_order(
         deliveries,
         and_(
             deliveries.c.destination == destination,
@@ -210,7 +211,7 @@ def _due_at_once(connection: Connection, destination: str, now: datetime) -> Non
 
 
 def _stand_for_a_try(connection: Connection, destination: str, now: datetime) -> None:
-    untried = by_number(
+    untried = in_order(
         deliveries,
         and_(
             deliveries.c.destination == destination,

@@ -16,7 +16,7 @@ from cadnode.core.retention import Purgeable
 from cadnode.storage.database import StorePart
 from cadnode.storage.patch_scores import purge_patch_maps
 from cadnode.storage.proofs import ask_at_once, exam_awaits_proof, give_up_proofs
-from cadnode.storage.row_locks import by_number, lock_revisions
+from cadnode.storage.row_locks import in_order, lock_deliveries, lock_revisions
 from cadnode.storage.rows import AnyRow, check_move, job_row, log_event
 from cadnode.storage.tables import (
     deliveries,
@@ -96,6 +96,7 @@ class Persons(StorePart):
         """See ExamStore.cancel. Raises IllegalMove for an exam that is finished."""
         with self._database.write() as connection:
             job = job_row(connection, exam_id)
+            lock_deliveries(connection, exam_id)
             if give_up_proofs(connection, exam_id, why, by, now) and (
                 job.status == ExamStatus.DELIVERED
             ):
@@ -112,7 +113,7 @@ class Persons(StorePart):
                     failed_from=None,
                 )
             )
-            unsent = by_number(
+            unsent = in_order(
                 deliveries,
                 and_(
                     deliveries.c.job_id == exam_id,
@@ -238,7 +239,7 @@ def _probe_at_once(connection: Connection, exam_id: int, now: datetime) -> None:
 
 
 def _send_at_once(connection: Connection, exam_id: int, by: str, now: datetime) -> None:
-    pending = by_number(
+    pending = in_order(
         deliveries,
         and_(deliveries.c.job_id == exam_id, deliveries.c.status == DeliveryStatus.PENDING),
     )
@@ -271,7 +272,7 @@ def _restart_images(connection: Connection, job: AnyRow) -> None:
 
 
 def _restart_deliveries(connection: Connection, exam_id: int, now: datetime) -> None:
-    failed = by_number(
+    failed = in_order(
         deliveries,
         and_(deliveries.c.job_id == exam_id, deliveries.c.status == DeliveryStatus.FAILED),
     )

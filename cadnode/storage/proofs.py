@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, and_, exists, select, update
 
 from cadnode.core.jobs import DeliveryStatus, ExamStatus
 from cadnode.core.proof import OPEN_PROOFS, ProofState, is_proved
-from cadnode.storage.row_locks import by_number
+from cadnode.storage.row_locks import in_order
 from cadnode.storage.rows import log_event
 from cadnode.storage.tables import deliveries, jobs
 
@@ -70,7 +70,7 @@ def settle_proofs(connection: Connection, exam_id: int, *, at: datetime, actor: 
 
 def ask_at_once(connection: Connection, exam_id: int, by: str, now: datetime) -> int:
     """Make every proof that the exam waits for due; returns how many that are."""
-    missing = by_number(deliveries, and_(deliveries.c.job_id == exam_id, awaits_proof()))
+    missing = in_order(deliveries, and_(deliveries.c.job_id == exam_id, awaits_proof()))
     due = connection.execute(
         update(deliveries)
         .where(deliveries.c.id.in_(select(missing.c.id)))
@@ -111,7 +111,7 @@ def give_up_proofs_at(connection: Connection, destination: str, exam_id: int, wh
 
 
 def _give_up(connection: Connection, which: ColumnElement[bool], why: str) -> list[int]:
-    missing = by_number(deliveries, and_(which, awaits_proof()))
+    missing = in_order(deliveries, and_(which, awaits_proof()))
     ended = connection.execute(
         update(deliveries)
         .where(deliveries.c.id.in_(select(missing.c.id)))

@@ -110,7 +110,7 @@ class Proving(StorePart):
         """See ProofStore.renew_proofs."""
         held = 0
         with self._database.write() as connection:
-            for proof in sorted(proofs, key=_number):
+            for proof in sorted(proofs, key=_place):
                 held += connection.execute(
                     update(deliveries).where(_is_held(proof)).values(lease_until=now + lease)
                 ).rowcount
@@ -136,7 +136,7 @@ class Proving(StorePart):
                 )
                 .returning(commitments.c.id)
             ).scalar_one()
-            for proof in sorted(proofs, key=_number):
+            for proof in sorted(proofs, key=_place):
                 _held(connection, proof)
                 connection.execute(
                     update(deliveries)
@@ -211,8 +211,8 @@ def _is_held(proof: Proof) -> ColumnElement[bool]:
     )
 
 
-def _number(proof: Proof) -> int:
-    return proof.delivery_id
+def _place(proof: Proof) -> tuple[int, int]:
+    return proof.exam_id, proof.delivery_id
 
 
 def _held(connection: Connection, proof: Proof) -> AnyRow:
@@ -253,7 +253,7 @@ def _waiting(connection: Connection, asked: AnyRow) -> Sequence[AnyRow]:
             commitment_items.c.commitment_id == asked.id,
             awaits_proof(),
         )
-        .order_by(deliveries.c.id)
+        .order_by(deliveries.c.job_id, deliveries.c.id)
         .with_for_update(key_share=True, of=deliveries)
     ).all()
 

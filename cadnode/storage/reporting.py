@@ -20,7 +20,7 @@ from cadnode.core.jobs import (
 )
 from cadnode.storage.database import StorePart
 from cadnode.storage.proofs import settle_proofs
-from cadnode.storage.row_locks import by_number, lock_exams, lock_revisions
+from cadnode.storage.row_locks import in_order, lock_exams, lock_revisions
 from cadnode.storage.rows import AnyRow, check_move, free_delivery, held_row, log_event
 from cadnode.storage.tables import deliveries, jobs, results
 
@@ -152,7 +152,7 @@ def withdraw(
     connection: Connection, job: AnyRow, which: ColumnElement[bool], *, at: datetime, actor: str
 ) -> None:
     """Withdraw those deliveries of a superseded exam, and move it on when none is left."""
-    chosen = by_number(deliveries, and_(deliveries.c.job_id == job.id, which))
+    chosen = in_order(deliveries, and_(deliveries.c.job_id == job.id, which))
     withdrawn = connection.execute(
         update(deliveries)
         .where(deliveries.c.id.in_(select(chosen.c.id)))

@@ -11,7 +11,7 @@ from cadnode.core.errors import IllegalMove
 from cadnode.core.jobs import FINISHED, DeliveryStatus, ExamStatus, Priority
 from cadnode.storage.database import StorePart
 from cadnode.storage.proofs import FRESH
-from cadnode.storage.row_locks import by_number
+from cadnode.storage.row_locks import in_order, lock_deliveries
 from cadnode.storage.rows import AnyRow, check_move, job_row, log_event
 from cadnode.storage.tables import commitment_items, deliveries, jobs, results
 
@@ -47,6 +47,7 @@ class Resending(StorePart):
                 raise IllegalMove(
                     f"exam {exam_id} has no result object for {', '.join(destinations) or 'nobody'}"
                 )
+            lock_deliveries(connection, exam_id)
             for result_id, name in due:
                 _send(connection, job, result_id, name, now)
             connection.execute(
@@ -74,7 +75,7 @@ class Resending(StorePart):
             if job.priority == to:
                 return
             connection.execute(update(jobs).where(jobs.c.id == exam_id).values(priority=to))
-            its = by_number(deliveries, deliveries.c.job_id == exam_id)
+            its = in_order(deliveries, deliveries.c.job_id == exam_id)
             connection.execute(
                 update(deliveries).where(deliveries.c.id.in_(select(its.c.id))).values(priority=to)
             )

@@ -5,7 +5,7 @@ On PostgreSQL many transactions write at the same time. Each takes what it chang
 1. one row of `destination_states`, `commitments` or `commitment_requests`, if it needs one;
 2. rows of `jobs`, all it will need, by number;
 3. rows of `images`, of exams that it holds;
-4. rows of `deliveries`, by number.
+4. rows of `deliveries`, by the number of their exam and their own.
 
 A claim takes rows that nobody holds (SKIP LOCKED) and waits for none. SQLite lets one transaction
 write at a time; there the locks mean nothing, and cost a look at an index.
@@ -14,12 +14,13 @@ write at a time; there the locks mean nothing, and cost a look at an index.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import CTE, ColumnElement, Connection, FromClause, select
+from sqlalchemy import CTE, ColumnElement, Connection, FromClause, Select, select
 
 from cadnode.core.errors import NotFound
 from cadnode.storage.rows import AnyRow
-from cadnode.storage.tables import jobs
+from cadnode.storage.tables import deliveries, jobs
 
 
 def lock_exams(connection: Connection, which: ColumnElement[bool]) -> Sequence[AnyRow]:
@@ -39,13 +40,17 @@ def lock_revisions(connection: Connection, exam_id: int) -> Sequence[AnyRow]:
     return sorted(rows, key=lambda row: row.revision)
 
 
-def by_number(table: FromClause, which: ColumnElement[bool]) -> CTE:
+def lock_deliveries(connection: Connection, exam_id: int) -> None:
+    """Lock every delivery of an exam, for a transaction that changes them one after the other."""
+    connection.execute(_in_order(deliveries, deliveries.c.job_id == exam_id)).all()
+
+
+def in_order(table: FromClause, which: ColumnElement[bool]) -> CTE:
     """The numbers of the rows to change, locked in order, for `UPDATE ... WHERE id IN`."""
     # A common table expression, for PostgreSQL may run a subquery once for each row.
-    return (
-        select(table.c.id)
-        .where(which)
-        .order_by(table.c.id)
-        .with_for_update(key_share=True)
-        .cte("locked")
-    )
+    return _in_order(table, which).cte("locked")
+
+
+def _in_order(table: FromClause, which: ColumnElement[bool]) -> Select[Any]:
+    order = [table.c.id] if table is not deliveries else [table.c.job_id, table.c.id]
+    return select(table.c.id).where(which).order_by(*order).with_for_update(key_share=True)
