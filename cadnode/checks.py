@@ -146,10 +146,11 @@ def waiting_nowhere(app: App) -> Iterator[Check]:
 
 
 def _disk(app: App) -> Check:
-    folder = app.settings.node.data_dir
+    folder = app.settings.files_dir
     disk = disk_of(folder)
     if disk.problem:
-        return Check("disk", False, f"data_dir: {disk.problem}")
+        key = "storage.folder" if app.settings.storage.folder else "data_dir"
+        return Check("disk", False, f"{key}: {disk.problem}")
     free_mb = disk.free >> 20
     reserve = app.settings.retention.reserve_mb
     return Check(

@@ -162,7 +162,7 @@ class WatchLane:
             certificates_ending(self._ends, rules, now),
             self._processes(now),
         ]
-        disk = disk_of(settings.node.data_dir)
+        disk = disk_of(settings.files_dir)
         if not disk.problem:
             looks.append(disk_low(disk.free, disk.total, rules, now))
         if NoticeKind.DRIFT in rules.kinds and self._is_time("drift", DRIFT_EVERY, now):

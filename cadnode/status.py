@@ -64,7 +64,8 @@ class StatusReader:
         disk = self._disk_status(now)
         processes = tuple(self._beats.processes())
         certificates = tuple(certificates_of(settings))
-        web = (WEB,) if settings.web.enabled else ()
+        expected = [RECEIVE] * settings.node.receivers + [WORK] * len(settings.work.places)
+        expected += [WEB] if settings.web.enabled else []
         return NodeStatus(
             at=now,
             station_name=settings.node.station_name,
@@ -82,7 +83,7 @@ class StatusReader:
                 disk=disk,
                 processes=processes,
                 certificates=certificates,
-                expected=(RECEIVE, *(WORK for _ in settings.work.places), *web),
+                expected=expected,
                 now=now,
             ),
         )
@@ -95,7 +96,7 @@ class StatusReader:
 
     def _disk_status(self, now: datetime) -> DiskStatus:
         retention = self._settings.retention_rules
-        folder = self._settings.node.data_dir
+        folder = self._settings.files_dir
         disk = self._disk(folder)
         influx = self._day.influx(now=now)
         per_day, days_left, levels_off = forecast(

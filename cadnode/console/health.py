@@ -63,7 +63,7 @@ class NodeHealth:
 
     def readiness(self) -> Readiness:
         """What the node can do at this moment."""
-        return self._readiness(self._look(), disk_of(self._settings.node.data_dir))
+        return self._readiness(self._look(), disk_of(self._settings.files_dir))
 
     def metrics(self, accept: str) -> MetricsPage:
         """Every number."""
@@ -83,7 +83,7 @@ class NodeHealth:
 
     def _readings(self) -> Iterator[Reading]:
         known = self._look()
-        disk = disk_of(self._settings.node.data_dir)
+        disk = disk_of(self._settings.files_dir)
         yield Reading(m.BUILD_INFO, 1.0, (__version__,))
         for ability in self._readiness(known, disk).abilities:
             yield Reading(m.READY, float(ability.ready), (ability.name,))
