@@ -23,8 +23,12 @@ READ = (300, 240)
 
 
 def measure(quick: bool) -> Section:
-    """Many small exams: one in ten is read, the others are set aside by their view."""
-    images = QUICK_IMAGES if quick else IMAGES
+    """Ten thousand images, or some."""
+    return over(QUICK_IMAGES if quick else IMAGES)
+
+
+def over(images: int) -> Section:
+    """So many images in small exams: one in ten is read, the others are set aside by their view."""
     read = images // 10 // 4
     aside = (images // 4 - read) // (SENDERS - 1)
     with tempfile.TemporaryDirectory() as name, orthanc(Path(name)) as archive:
@@ -88,4 +92,4 @@ def _late(values: Sequence[float]) -> float:
 
 
 if __name__ == "__main__":
-    run_alone(measure, __doc__)
+    run_alone(measure, __doc__, images=over)

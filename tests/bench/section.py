@@ -65,13 +65,21 @@ def load(path: Path) -> Section:
     return Section(**json.loads(path.read_text("utf-8")))
 
 
-def run_alone(measure: Callable[[bool], Section], about: str | None) -> None:
-    """The `main` of a benchmark: measure, print the section, keep it with `--out`."""
+def run_alone(
+    measure: Callable[[bool], Section], about: str | None, **sized: Callable[[int], Section]
+) -> None:
+    """The `main` of a benchmark: measure, print the section, keep it with `--out`.
+
+    `sized` are further ways to measure: `exams=f` gives the option `--exams N`, which calls f(N).
+    """
     arguments = argparse.ArgumentParser(description=about)
     arguments.add_argument("--quick", action="store_true", help="a look in a minute, no figure")
     arguments.add_argument("--out", type=Path, metavar="FILE", help="the section as JSON")
+    for name in sized:
+        arguments.add_argument(f"--{name}", type=int, metavar="N", help="so many, no figure")
     given = arguments.parse_args()
-    section = measure(given.quick)
+    asked = [name for name in sized if getattr(given, name)]
+    section = sized[asked[0]](getattr(given, asked[0])) if asked else measure(given.quick)
     print(section.markdown())  # noqa: T201
     if given.out:
         save(section, given.out)
