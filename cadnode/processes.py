@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -18,6 +19,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from cadnode.app import App, lease_owner, once, utc_now
 from cadnode.bell import Bell
 from cadnode.children import celery_programs, programs
+from cadnode.config import Settings
 from cadnode.core.audit import ApplicationStarted, ApplicationStopped, StudyDeleted
 from cadnode.core.errors import CadnodeError, ConfigError, NothingToPurge, SpoolFull
 from cadnode.core.file_ports import NodeFiles
@@ -27,10 +29,21 @@ from cadnode.core.processes import HOUSEKEEPING, LANES
 from cadnode.core.retention import RECEIVED_AT_ONCE
 from cadnode.doorbell import Listener
 from cadnode.heartbeat import Vitals, moved, open_heart
+from cadnode.places import Place, clear_up, number_of, take_place
+from cadnode.starting import open_store
 from cadnode.storage.retention import purge, remove_unknown
 from cadnode.store import Store
-from cadnode.supervisor import SETTINGS_STATUS, Program, Supervisor, stop_with_supervisor
+from cadnode.supervisor import (
+    SETTINGS_STATUS,
+    SUPERVISED,
+    Program,
+    Supervisor,
+    stop_with_supervisor,
+)
 from cadnode.worker import AnalysisLane, Lane, run_lane
+
+if TYPE_CHECKING:
+    from cadnode.dimse.scp import StorageScp
 
 log = structlog.get_logger(__name__)
 
@@ -52,29 +65,41 @@ def receive(app: App) -> None:
     app.open_audit("receive")
     app.open_metrics("receive")
     app.give_hints()
-    store = app.open_store(create=True)
+    store = open_store(app, stopping)
     spool = app.spool()
     app.open_doorbell()
-    scp = app.storage_scp(store.exams, spool)
-    scp.start()
-    heart = open_heart(app, store, "receive")
     node = app.settings.node
-    app.audit.record(ApplicationStarted("receive", os.getpid()))
-    ports = {"port": scp.port} if node.plain else {}
-    if scp.tls_port is not None:
-        ports["tls_port"] = scp.tls_port
-    log.info("receiving", ae_title=node.ae_title, host=node.host, **ports)
-    if node.accept_unknown:
-        log.warning("every sender is accepted: [node] accept_unknown is for test set-ups")
-    elif not app.settings.peers:
-        log.warning("no sender is accepted: [[peers]] is empty")
-    stopping.wait()
-    scp.stop()
-    heart.stop()
+    incoming, locks = spool.incoming_dir, node.data_dir / "locks"
+    with take_place(
+        incoming, locks, node.receivers, number_of(os.environ.get(SUPERVISED, ""))
+    ) as place:
+        scp = app.storage_scp(store.exams, spool, place.folder)
+        scp.start()
+        clear_up(incoming, locks, node.receivers)
+        heart = open_heart(app, store, "receive")
+        app.audit.record(ApplicationStarted("receive", os.getpid()))
+        _say_receiving(app.settings, scp, place)
+        stopping.wait()
+        scp.stop()
+        heart.stop()
     store.close()
     app.audit.record(ApplicationStopped("receive", os.getpid()))
     app.audit.close()
     log.info("stopped", process="receive")
+
+
+def _say_receiving(settings: Settings, scp: StorageScp, place: Place) -> None:
+    node = settings.node
+    facts = {"port": scp.port} if node.plain else {}
+    if scp.tls_port is not None:
+        facts["tls_port"] = scp.tls_port
+    if node.receivers > 1:
+        facts["receiver"] = place.number
+    log.info("receiving", ae_title=node.ae_title, host=node.host, **facts)
+    if node.accept_unknown:
+        log.warning("every sender is accepted: [node] accept_unknown is for test set-ups")
+    elif not settings.peers:
+        log.warning("no sender is accepted: [[peers]] is empty")
 
 
 def work(
@@ -94,7 +119,7 @@ def work(
     app.open_audit("work")
     app.open_metrics("work")
     app.give_hints()
-    store = app.open_store(create=True)
+    store = open_store(app, stopping)
     spool = app.spool()
     app.open_doorbell()
     images, results = Bell(), Bell()
@@ -163,7 +188,7 @@ def web(app: App) -> None:
     stopping = _stop_on_signals()
     app.open_audit("web")
     app.open_metrics("web")
-    store = app.open_store(create=True)
+    store = open_store(app, stopping)
     table = app.settings.web
     console = open_console(app, store)
     server = WebServer(
@@ -200,7 +225,7 @@ def web(app: App) -> None:
 
 def serve(app: App, config: Path | None) -> None:
     """Run `receive`, `work` and `web`, start one that dies again, stop all on SIGTERM."""
-    app.open_store(create=True).close()
+    open_store(app, threading.Event()).close()
     app.forget_metrics()
     app.open_metrics("serve")
     _supervise(app, programs(app.settings, config))

@@ -68,12 +68,18 @@ class PostgreSQL:
     def start(self) -> None:
         """Start it, for the first time or again, and wait until it answers."""
         options = {**_SETTINGS, **self.settings, "unix_socket_directories": str(self.folder)}
-        command = [_program("postgres"), "-D", self.folder / "data", "-p", str(self.port)]
+        command: list[str | Path] = [
+            _program("postgres"),
+            "-D",
+            self.folder / "data",
+            "-p",
+            str(self.port),
+        ]
         command += [f"--{key}={value}" for key, value in options.items()]
         with (self.folder / "log").open("ab") as log:
             self._process = _run(command, self.folder, stdout=log, stderr=log)
         deadline = time.monotonic() + READY_WITHIN
-        ready = [_program("pg_isready"), "-q", "-h", str(self.folder), "-p", str(self.port)]
+        ready = [str(_program("pg_isready")), "-q", "-h", str(self.folder), "-p", str(self.port)]
         while subprocess.run(ready, check=False).returncode:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 pytest.fail(f"PostgreSQL did not start:\n{(self.folder / 'log').read_text()}")
@@ -147,7 +153,14 @@ def postgresql(**settings: str) -> Iterator[PostgreSQL]:
         if os.geteuid() == 0:
             account = _account()
             os.chown(folder, account.pw_uid, account.pw_gid)
-        command = [_program("initdb"), "-D", folder / "data", "-U", _USER, "--auth=trust"]
+        command: list[str | Path] = [
+            _program("initdb"),
+            "-D",
+            folder / "data",
+            "-U",
+            _USER,
+            "--auth=trust",
+        ]
         command += ["--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions"]
         initialized = _run(command, folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         said, _ = initialized.communicate()
