@@ -361,8 +361,10 @@ class App:
 
         return destination_of(self.settings, source)
 
-    def storage_scp(self, store: ExamStore, spool: NodeFiles) -> StorageScp:
-        """The receiver, not started yet."""
+    def storage_scp(
+        self, store: ExamStore, spool: NodeFiles, incoming: Path | None = None
+    ) -> StorageScp:
+        """The receiver, not started yet; it writes into `incoming`, of `spool` unless it is given."""
         from cadnode.dimse.metering import AssociationMeter
         from cadnode.dimse.scp import StorageScp
         from cadnode.dimse.watching import AssociationWatch
@@ -371,7 +373,7 @@ class App:
 
         watch = AssociationWatch(self.audit, self.party)
         return StorageScp(
-            scp_settings(self.settings, spool.incoming_dir),
+            scp_settings(self.settings, incoming or spool.incoming_dir),
             receive=lambda incoming: keep(
                 incoming,
                 spool,

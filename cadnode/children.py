@@ -42,7 +42,8 @@ def celery_programs(
 
 def _wanted(settings: Settings) -> Iterator[tuple[str, str, Sequence[str]]]:
     """(name, kind, words of the command)."""
-    yield RECEIVE, RECEIVE, [RECEIVE]
+    for number in range(1, settings.node.receivers + 1):
+        yield RECEIVE if number == 1 else f"{RECEIVE} {number}", RECEIVE, [RECEIVE]
     for number, device in enumerate(settings.work.places, start=1):
         name = WORK if number == 1 else f"{WORK} {number}"
         yield name, WORK, [WORK, *(["--device", device] if device else [])]

@@ -69,6 +69,7 @@ def scp_settings(settings: Settings, incoming_dir: Path) -> ScpSettings:
         accept_unknown=node.accept_unknown,
         limits=_limits(settings),
         max_associations=node.max_associations,
+        shared=node.receivers > 1,
     )
 
 

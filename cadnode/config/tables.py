@@ -137,6 +137,7 @@ class NodeTable(_Table):
     keep_identifiers: bool = True
     max_associations: Annotated[int, Field(ge=1, le=1000)] = 100
     plain: bool = True
+    receivers: Annotated[int, Field(ge=1, le=64)] = 1
 
 
 class TlsTable(_Table):

@@ -75,6 +75,8 @@ class ScpSettings:
     max_pdu: int = 1 << 17
     """Bytes of one P-DATA-TF that senders may use."""
     max_associations: int = 100
+    shared: bool = False
+    """Whether other processes of this user listen on the same addresses."""
     association_seconds: float = 30.0
     """From the connection to the whole A-ASSOCIATE-RQ."""
     network_seconds: float = 60.0
@@ -146,10 +148,15 @@ class StorageScp:
     def start(self) -> None:
         """Bind the addresses, sweep partial files that a killed process left, and listen.
 
-        Raises ConfigError when an address cannot be bound, TlsUnusable when the certificate, its
+        Raises ConfigError when an address cannot be bound, or not shared on this system, TlsUnusable when the certificate, its
         key or the CA does not serve.
         """
         settings = self._settings
+        if settings.shared and not hasattr(socket, "SO_REUSEPORT"):
+            raise ConfigError(
+                "[node] receivers: this system does not let several processes listen on one"
+                " address; run one receiver, or several behind a balancer"
+            )
         settings.incoming_dir.mkdir(parents=True, exist_ok=True)
         context = _renewed(settings.tls) if settings.tls else None
         if settings.plain:
@@ -205,6 +212,7 @@ class StorageScp:
             most_threads=4 * settings.max_associations + 100,
             no_tls=self._without_tls,
             tls=context,
+            shared=settings.shared,
         )
         try:
             server = Server(

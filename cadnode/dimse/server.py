@@ -69,6 +69,8 @@ class Port:
     no_tls: Callable[[str, str], None]
     """Told the address and the reason when there is no handshake."""
     tls: RenewedContext | None = None
+    shared: bool = False
+    """Whether other processes listen on the same address; the system spreads what comes."""
 
 
 class Server(ThreadedAssociationServer):
@@ -100,6 +102,12 @@ class Server(ThreadedAssociationServer):
     def number(self) -> int:
         """The number of the port, also when 0 was asked for."""
         return int(self.server_address[1])
+
+    def server_bind(self) -> None:
+        """Take the address, together with others where it is shared."""
+        if self.port.shared and self.socket is not None:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        super().server_bind()
 
     def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
         """The next connection; on a TLS port not encrypted yet."""
