@@ -100,6 +100,8 @@ class Outcome:
     """Seconds after the last exam was sent."""
     hints: dict[str, int]
     troubles: tuple[str, ...]
+    unplanned: tuple[str, ...]
+    """Lines of the log that tell of an error nobody planned for."""
 
     @property
     def good(self) -> bool:
@@ -107,23 +109,29 @@ class Outcome:
         return self.verdict.good and not self.troubles
 
 
-def make_run(seed: int, exams: int, faults: int, *, pace: float, workers: int) -> Run:
-    """The same arguments give the same run; an exam every `pace` seconds."""
-    random = Random(f"cluster/{seed}/{exams}/{faults}")  # noqa: S311  a schedule, not a secret
-    span = exams * pace
+def choose(seed: int, faults: int) -> Sequence[Kind]:
+    """So many faults, each kind as often as its share says and at least once if there are enough."""
+    random = Random(f"cluster/{seed}/{faults}")  # noqa: S311  a schedule, not a secret
     turns = [kind for kind, share in _SHARES.items() for _ in range(share)]
     random.shuffle(turns)
-    # The first of each kind come first, so that a short run has as many kinds as it can.
-    kinds = [*dict.fromkeys([*_SHARES, *turns])][:faults]
+    kinds = list(_SHARES)[:faults]
     kinds += [turns[number % len(turns)] for number in range(faults - len(kinds))]
     random.shuffle(kinds)
+    return kinds
+
+
+def make_run(seed: int, exams: int, kinds: Sequence[Kind], *, pace: float, workers: int) -> Run:
+    """The same arguments give the same run: an exam every `pace` seconds, and the faults in their
+    order spread over that time."""
+    random = Random(f"cluster/{seed}/{exams}/{len(kinds)}")  # noqa: S311
+    span = exams * pace
     return Run(
         seed,
         tuple(_exam(random, number, number * pace) for number in range(exams)),
         tuple(
             Fault(
                 kind,
-                at=round((number + random.random()) * span / faults, 2),
+                at=round((number + random.random()) * span / len(kinds), 2),
                 seconds=round(
                     random.uniform(2, 8) if kind is Kind.BROKER else random.uniform(1, 3), 1
                 ),
@@ -194,6 +202,7 @@ class ClusterRunner:
             settled_after=settled - sent,
             hints=hints_of(self._site.data / "metrics"),
             troubles=tuple(self._troubles),
+            unplanned=tuple(observe.unplanned(self._site.log.read_text().splitlines())),
         )
 
     def _survive(self, call: Callable[[], None]) -> None:
@@ -325,7 +334,11 @@ def main() -> int:
     arguments = _arguments()
     faults = arguments.n // 5 if arguments.faults is None else arguments.faults
     run = make_run(
-        arguments.seed, arguments.n, faults, pace=arguments.pace, workers=arguments.workers
+        arguments.seed,
+        arguments.n,
+        choose(arguments.seed, faults),
+        pace=arguments.pace,
+        workers=arguments.workers,
     )
     begun = time.monotonic()
 
@@ -341,7 +354,8 @@ def main() -> int:
     )
     text = markdown(run, outcome)
     sys.stdout.write(text)
-    for sort, sentences in {**asdict(outcome.verdict), "note": outcome.troubles}.items():
+    notes = {"trouble": outcome.troubles, "note": outcome.unplanned[:20]}
+    for sort, sentences in {**asdict(outcome.verdict), **notes}.items():
         for sentence in sentences:
             sys.stdout.write(f"{sort}: {sentence}\n")
     if arguments.out is not None:
