@@ -53,6 +53,22 @@ class SplitBy(StrEnum):
     PATCH = "patch"
 
 
+class TrainIn(StrEnum):
+    """What the products of a training are computed in."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
+class KeepFrozen(StrEnum):
+    """Whether the frozen layers' outputs are kept on disk."""
+
+    AUTO = "auto"
+    ON = "on"
+    OFF = "off"
+
+
 def add_to(cli: typer.Typer) -> None:
     """Add the commands of this module."""
     cli.command()(train)
@@ -83,12 +99,22 @@ def train(
         SplitBy, typer.Option(help="patch only to repeat the paper.")
     ] = SplitBy.PATIENT,
     pitch_mm: Annotated[float, typer.Option(min=0.02, max=0.5)] = 0.1,
+    augment: Annotated[bool, typer.Option(help="Turn, mirror, change gain and offset.")] = True,
+    precision: Annotated[
+        TrainIn, typer.Option(help="auto: bfloat16 where the processor has AMX.")
+    ] = TrainIn.AUTO,
+    cache_frozen: Annotated[
+        KeepFrozen,
+        typer.Option(help="Compute the frozen layers once for each patch; needs --no-augment."),
+    ] = KeepFrozen.AUTO,
+    cache_gigabytes: Annotated[float, typer.Option(min=0, help="Disk that auto may take.")] = 20.0,
     seed: int = 0,
     config: ConfigOption = None,
 ) -> None:
     """Train a bundle on annotated images with the paper's protocol; every number is an option."""
     from cadnode.training import commands
     from cadnode.training.options import BundleOptions, CutOptions, FitOptions, TrainOptions
+    from cadnode.training.speed import SpeedOptions
 
     app = app_for(config)
     if app.settings.model.folder is None:
@@ -103,12 +129,14 @@ def train(
             learning_rate=learning_rate,
             batch=batch,
             epochs=epochs,
+            augment=augment,
             validation_share=validation_share,
             split=split.value,
             seed=seed,
             starting_weights=start,
         ),
         cut=CutOptions(pitch_mm=pitch_mm, seed=seed),
+        speed=SpeedOptions(precision.value, cache_frozen.value, cache_gigabytes),
     )
     with _bar("training") as bar:
         task = bar.add_task("", total=None)

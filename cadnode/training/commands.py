@@ -113,7 +113,7 @@ def train(
     failed = fill_from_cases(cache, cases, options.cut)
     if not len(cache):
         raise ConfigError("no patch could be cut: no image, no annotation, or no breast found")
-    result = fit(cache, options.run, options.fit, progress=progress)
+    result = fit(cache, options.run, options.fit, progress=progress, speed=options.speed)
     kept = {name: array.astype(np.float32) for name, array in stored(result.weights).items()}
     model = build(frozen_layers=options.fit.frozen_layers)
     load_weights(model, kept)
@@ -123,7 +123,7 @@ def train(
     patients = [str(cache.rows[index]["patient"]) for index in result.validation]
     patches = evaluate_patches(truth, score, patients)
     golden = _golden(cache, result)
-    facts = _facts(options, patches.threshold, code_version, len(cache))
+    facts = _facts(options, patches.threshold, code_version, len(cache), result.precision)
     folder = options.models / options.bundle.name / options.bundle.version
     warnings = (PATCH_SPLIT_WARNING,) if options.fit.split == "patch" else ()
     card = _card(options, patches, warnings)
@@ -214,7 +214,9 @@ def _golden(cache: PatchCache, result: FitResult) -> NDArray[np.uint8]:
     return np.asarray(cache.patches[np.concatenate(chosen)])
 
 
-def _facts(options: TrainOptions, threshold: float, code_version: str, patches: int) -> BundleFacts:
+def _facts(
+    options: TrainOptions, threshold: float, code_version: str, patches: int, precision: str
+) -> BundleFacts:
     cut, wanted = options.cut, options.bundle
     return BundleFacts(
         name=wanted.name,
@@ -227,7 +229,7 @@ def _facts(options: TrainOptions, threshold: float, code_version: str, patches: 
         thresholds=wanted.thresholds or (max(threshold, LOWEST_THRESHOLD),),
         recommended=wanted.recommended,
         code_version=code_version,
-        training={**options.fit.as_settings(), "patches": patches},
+        training={**options.fit.as_settings(), "precision": precision, "patches": patches},
     )
 
 

@@ -6,6 +6,8 @@ import csv
 import json
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,15 +18,19 @@ from numpy.typing import NDArray
 
 from cadnode.core.errors import ConfigError
 from cadnode.training.batches import Batches
+from cadnode.training.event_log import EventLog
 from cadnode.training.labels import UNKNOWN, YES
-from cadnode.training.losses import cell_loss, patch_loss
+from cadnode.training.learner import Learner
 from cadnode.training.metrics import auc
 from cadnode.training.network import build, load_weights, start_from, weights_of
 from cadnode.training.options import FitOptions
 from cadnode.training.patch_cache import PatchCache
+from cadnode.training.speed import SpeedOptions
 from cadnode.training.split import split_patches
+from cadnode.training.two_parts import in_two_parts
 
 STATE = "state.npz"
+EVENTS = "tensorboard"
 HISTORY = "history.csv"
 
 
@@ -51,6 +57,8 @@ class FitResult:
     training: NDArray[np.intp]
     validation: NDArray[np.intp]
     """Indices into the cache."""
+    precision: str
+    """Of the products: float32 or bfloat16."""
 
 
 StepProgress = Callable[[int, int, float], None]
@@ -64,28 +72,24 @@ def fit(
     *,
     progress: StepProgress = lambda done, total, loss: None,
     held_out: NDArray[np.intp] | None = None,
+    speed: SpeedOptions | None = None,
 ) -> FitResult:
-    """Train by `options`; `run` keeps the state after each epoch and `history.csv`.
+    """Train by `options`; `run` keeps the state after each epoch, `history.csv`, and event files
+    for TensorBoard in `tensorboard/`.
 
     Called again with the same cache, folder and options it continues after the last finished
     epoch. `held_out` names the validation patches instead of a drawn split. Raises ConfigError
-    when the folder holds a run with other options.
+    when the folder holds a run with other options. `speed` changes nothing of what is trained but
+    the rounding.
     """
     run.mkdir(parents=True, exist_ok=True)
     _same_options(run, options)
     training, validation = _split(cache, options, held_out)
     keras.utils.set_random_seed(options.seed)
     model = _network(options)
-    optimizer = keras.optimizers.Adam(
-        options.learning_rate, use_ema=options.average > 0, ema_momentum=options.average or 0.99
-    )
-    model.compile(
-        optimizer=optimizer,
-        loss={"patch": patch_loss, "cells": cell_loss},
-        loss_weights={"patch": 1.0, "cells": options.cells_weight},
-        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
-    )
-    optimizer.build(model.trainable_variables)
+    # Before the learner: it folds the frozen layers as they are now.
+    _restore(run, model.variables)
+    learner = Learner(model, cache, options, speed or SpeedOptions(), run / "frozen")
     batches = Batches(
         cache,
         training,
@@ -95,33 +99,37 @@ def fit(
         options.seed,
         options.steps_per_epoch,
     )
-    history = _restore(run, model)
+    history = _restore(run, [*model.variables, *learner.optimizer.variables], whole=True)
     total = options.epochs * batches.per_epoch()
-    for number in range(len(history), options.epochs):
-        began = time.monotonic()
-        losses = _one_epoch(model, batches, number, total, options, progress)
-        measured = _measure(model, cache, validation, options.side)
-        history.append(
-            Epoch(
-                number + 1,
-                time.monotonic() - began,
-                _rate(options, (number + 1) * batches.per_epoch(), total),
-                *losses,
-                *measured,
+    with closing(EventLog(run / EVENTS)) as events:
+        for epoch in history:
+            _log(events, epoch)
+        for number in range(len(history), options.epochs):
+            began = time.monotonic()
+            losses = _one_epoch(learner, batches, number, total, options, progress)
+            measured = _measure(learner, cache, validation)
+            history.append(
+                Epoch(
+                    number + 1,
+                    time.monotonic() - began,
+                    _rate(options, (number + 1) * batches.per_epoch(), total),
+                    *losses,
+                    *measured,
+                )
             )
-        )
-        _keep(run, model, history)
+            _keep(run, model, learner, history)
+            _log(events, history[-1])
     if options.average > 0:
-        optimizer.finalize_variable_values(model.trainable_variables)
-    return FitResult(weights_of(model), tuple(history), training, validation)
+        learner.optimizer.finalize_variable_values(learner.trained_variables)
+    return FitResult(weights_of(model), tuple(history), training, validation, learner.precision)
 
 
 def logits(model: keras.Model, images: NDArray[np.uint8], batch: int = 16) -> NDArray[np.float32]:
-    """The patch logit of each image (n, side, side)."""
+    """The patch logit of each image (n, side, side), in float32."""
+    whole = in_two_parts(model, "float32").whole
+    whole.compile(jit_compile=False)
     found = [
-        keras.ops.convert_to_numpy(
-            model(images[at : at + batch].astype(np.float32)[..., None], training=False)["patch"]
-        )[:, 0]
+        whole.predict_on_batch(images[at : at + batch].astype(np.float32)[..., None])["patch"][:, 0]
         for at in range(0, len(images), batch)
     ]
     return np.concatenate(found) if found else np.empty(0, np.float32)
@@ -179,7 +187,7 @@ def _rate(options: FitOptions, step: int, total: int) -> float:
 
 
 def _one_epoch(
-    model: keras.Model,
+    learner: Learner,
     batches: Batches,
     number: int,
     total: int,
@@ -188,33 +196,41 @@ def _one_epoch(
 ) -> tuple[float, float]:
     sums = np.zeros(2)
     chosen = batches.epoch(number)
-    for step, indices in enumerate(chosen):
-        done = number * len(chosen) + step
-        model.optimizer.learning_rate.assign(_rate(options, done, total))
-        images, targets = batches.load(indices, number, step)
-        logs: dict[str, Any] = model.train_on_batch(images, targets, return_dict=True)
-        if not np.isfinite(logs["loss"]):
-            raise ConfigError("the loss is no number any more; take a smaller learning rate")
-        sums += float(logs["loss"]), float(logs.get("patch_loss", logs["loss"]))
-        model.reset_metrics()
-        progress(done + 1, total, float(sums[0]) / (step + 1))
+    with ThreadPoolExecutor(1) as ahead:
+        coming = ahead.submit(learner.load, batches, chosen[0], number, 0)
+        for step, indices in enumerate(chosen):
+            done, loaded = number * len(chosen) + step, coming.result()
+            if step + 1 < len(chosen):
+                coming = ahead.submit(learner.load, batches, chosen[step + 1], number, step + 1)
+            learner.optimizer.learning_rate.assign(_rate(options, done, total))
+            losses = learner.step(indices, loaded)
+            if not np.isfinite(losses[0]):
+                raise ConfigError("the loss is no number any more; take a smaller learning rate")
+            sums += losses
+            progress(done + 1, total, float(sums[0]) / (step + 1))
     return float(sums[0]) / len(chosen), float(sums[1]) / len(chosen)
 
 
 def _measure(
-    model: keras.Model, cache: PatchCache, validation: NDArray[np.intp], side: int
+    learner: Learner, cache: PatchCache, validation: NDArray[np.intp]
 ) -> tuple[float, float, float]:
     """Loss, accuracy at 0.5, and AUC on whole patches."""
     if not len(validation):
         return float("nan"), float("nan"), float("nan")
     truth = np.asarray(cache.labels)[validation] == YES
-    score = logits(model, np.asarray(cache.patches[validation])).astype(np.float64)
+    score = learner.scores(validation).astype(np.float64)
     loss = np.mean(np.logaddexp(0, score) - truth * score)
     return float(loss), float(np.mean((score > 0) == truth)), auc(truth, score)
 
 
-def _keep(run: Path, model: keras.Model, history: list[Epoch]) -> None:
-    variables = [*model.variables, *model.optimizer.variables]
+def _log(events: EventLog, epoch: Epoch) -> None:
+    values = {key: value for key, value in asdict(epoch).items() if key != "epoch"}
+    events.write(epoch.epoch, {key: value for key, value in values.items() if np.isfinite(value)})
+
+
+def _keep(run: Path, model: keras.Model, learner: Learner, history: list[Epoch]) -> None:
+    learner.save()
+    variables = [*model.variables, *learner.optimizer.variables]
     arrays = {
         f"v{index}": keras.ops.convert_to_numpy(variable)
         for index, variable in enumerate(variables)
@@ -230,12 +246,15 @@ def _keep(run: Path, model: keras.Model, history: list[Epoch]) -> None:
     part.replace(run / HISTORY)
 
 
-def _restore(run: Path, model: keras.Model) -> list[Epoch]:
+def _restore(run: Path, variables: list[Any], *, whole: bool = False) -> list[Epoch]:
+    """Fill the first variables of the state, or all there are; the epochs it is after."""
     path = run / STATE
     if not path.exists():
         return []
     with np.load(path) as arrays:
-        for index, variable in enumerate([*model.variables, *model.optimizer.variables]):
+        if whole and len(arrays.files) != len(variables) + 1:
+            raise ConfigError(f"{run} holds a run of another version of cadnode")
+        for index, variable in enumerate(variables):
             variable.assign(arrays[f"v{index}"])
         done = int(arrays["epochs"])
     return read_history(run)[:done]

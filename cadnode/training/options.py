@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from cadnode.training.speed import SpeedOptions
+
 Split = Literal["patient", "patch"]
 
 
@@ -83,3 +85,4 @@ class TrainOptions:
     bundle: BundleOptions
     fit: FitOptions = field(default_factory=FitOptions)
     cut: CutOptions = field(default_factory=CutOptions)
+    speed: SpeedOptions = field(default_factory=SpeedOptions)

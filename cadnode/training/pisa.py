@@ -20,6 +20,7 @@ from cadnode.training.metrics import auc
 from cadnode.training.network import build, load_weights
 from cadnode.training.options import FitOptions
 from cadnode.training.patch_cache import PatchCache
+from cadnode.training.speed import SpeedOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ def protocol(
     run: Path,
     options: FitOptions,
     *,
+    speed: SpeedOptions | None = None,
     progress: StepProgress = lambda done, total, loss: None,
 ) -> PisaResult:
     """Train on the fixed training part by `options`, measure on the test part at score 0.5."""
@@ -65,7 +67,14 @@ def protocol(
     training, test = np.flatnonzero(parts == "Train"), np.flatnonzero(parts == "Test")
     rng = np.random.default_rng(options.seed)
     held = rng.choice(training, round(options.validation_share * len(training)), replace=False)
-    result = fit(cache, run, options, progress=progress, held_out=np.concatenate([held, test]))
+    result = fit(
+        cache,
+        run,
+        options,
+        progress=progress,
+        held_out=np.concatenate([held, test]),
+        speed=speed,
+    )
     model = build(frozen_layers=options.frozen_layers)
     load_weights(model, result.weights)
     truth = np.asarray(cache.labels)[test] == YES

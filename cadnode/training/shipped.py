@@ -21,6 +21,7 @@ from cadnode.training.options import FitOptions
 from cadnode.training.patch_cache import PatchCache
 from cadnode.training.simulated_patches import fill
 from cadnode.training.simulator import Background, SimulatorSettings
+from cadnode.training.speed import SpeedOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ def train_on_simulated(
     *,
     stages: Sequence[Stage] = STAGES,
     settings: SimulatorSettings | None = None,
+    speed: SpeedOptions | None = None,
     progress: StepProgress = lambda done, total, loss: None,
 ) -> dict[str, NDArray[np.float32]]:
     """The weights after all stages. Called again after a kill it goes on where it was.
@@ -97,7 +99,12 @@ def train_on_simulated(
         )
         options = replace(stage.options, starting_weights=start)
         weights = fit(
-            cache, folder, options, progress=progress, held_out=np.empty(0, np.intp)
+            cache,
+            folder,
+            options,
+            progress=progress,
+            held_out=np.empty(0, np.intp),
+            speed=speed,
         ).weights
         start = folder / "weights.npz"
         np.savez(start, allow_pickle=False, **weights)
