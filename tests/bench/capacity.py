@@ -1,0 +1,281 @@
+"""What one machine can take, predicted and measured, and how many a national programme needs."""
+
+from __future__ import annotations
+
+import os
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.bench.capacity_model import (
+    VIEWS,
+    Costs,
+    Programme,
+    arrivals,
+    exams_per_hour,
+    needed,
+    simulate,
+)
+from tests.bench.database_cost import DatabaseCost, on_postgresql, on_sqlite
+from tests.bench.flow import (
+    COLUMNS,
+    ROWS,
+    Event,
+    Modality,
+    events_of,
+    exam_files,
+    node,
+    percentile,
+    wait_for,
+)
+from tests.bench.section import Section, run_alone
+from tests.node.running import Node
+from tests.peers import orthanc
+
+WORKERS = 3
+SENDERS = 4
+LOAD = 0.6
+"""Of the predicted capacity, for the run with exams at random."""
+PATIENCE = 3600.0
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured."""
+
+    rows: int
+    columns: int
+    calibration: int
+    """Exams."""
+    burst: int
+    at_random: int
+
+
+FULL = Sizes(ROWS // 2, COLUMNS // 2, calibration=12, burst=40, at_random=40)
+QUICK = Sizes(ROWS // 8, COLUMNS // 8, calibration=4, burst=8, at_random=6)
+
+
+def measure(quick: bool) -> Section:
+    """Costs by one worker; three workers predicted, then measured; a national programme."""
+    sizes = QUICK if quick else FULL
+    cores = len(os.sched_getaffinity(0))
+    with tempfile.TemporaryDirectory() as name, orthanc(Path(name)) as archive:
+        folder = Path(name)
+        files = exam_files(folder / "images", "capacity", rows=sizes.rows, columns=sizes.columns)
+        with node(folder / "one", archive.port) as running:
+            costs = calibrate(running, files, sizes.calibration, cores)
+        capacity = exams_per_hour(costs, cores=cores, workers=WORKERS)
+        begin = arrivals(sizes.at_random, LOAD * capacity, seed=1)
+        with node(
+            folder / "three", archive.port, extra=f"[work]\nprocesses = {WORKERS}\n"
+        ) as running:
+            per_hour = flooded(running, files, sizes.burst)
+            delays = at_random(running, files, begin)
+        whole = files
+        if not quick:
+            whole = exam_files(folder / "whole", "capacity of whole images")
+        with node(folder / "whole node", archive.port) as running:
+            of_whole = calibrate(running, whole, max(3, sizes.calibration // 2), cores)
+    played = simulate(costs, [0.0] * sizes.burst, cores=cores, workers=WORKERS)
+    predicted = simulate(costs, begin, cores=cores, workers=WORKERS).delays
+    found = Found(
+        sizes=sizes,
+        cores=cores,
+        costs=costs,
+        whole=of_whole,
+        by_arithmetic=capacity,
+        by_simulation=3600 * sizes.burst / played.ended_at,
+        measured=per_hour,
+        delays_predicted=predicted,
+        delays_measured=delays,
+        databases=[on_sqlite(), *on_postgresql()],
+    )
+    return found.section()
+
+
+def calibrate(running: Node, files: Sequence[Path], exams: int, cores: int) -> Costs:
+    """What one exam costs on a node with one worker and nothing else to do."""
+    Modality(running, files, exams=1).wait()
+    wait_for(running, 1)
+    receiver, worker = running.pid("receive"), running.pid("work")
+    received, sent = cpu_seconds(receiver), children_seconds()
+    Modality(running, files, exams=exams).wait()
+    images = VIEWS * exams
+    receive = (cpu_seconds(receiver) - received) / images
+    send = (children_seconds() - sent) / images
+    # The sender is gone: from here on the worker has the cores for itself.
+    began, used, before = time.time(), cpu_seconds(worker), analyzed(events_of(running))
+    wait_for(running, exams + 1, patience=PATIENCE)
+    used = cpu_seconds(worker) - used
+    found = events_of(running)
+    report = statistics.median(report_seconds(found))
+    ended = max(event.at for event in found if event.kind == "delivered")
+    count = analyzed(found) - before
+    reports = sum(event.kind == "delivered" and event.at > began for event in found)
+    wall_of_image = (ended - began - reports * report) / count
+    cpu_of_image = (used - reports * report) / count
+    # prepare + model is the core time, prepare + model / cores the time that passes.
+    model = cores * (cpu_of_image - wall_of_image) / (cores - 1) if cores > 1 else 0.0
+    model = min(max(model, 0.0), cpu_of_image)
+    return Costs(
+        receive=receive, send=send, prepare=cpu_of_image - model, model=model, report=report
+    )
+
+
+def analyzed(found: Sequence[Event]) -> int:
+    """How many images have been read."""
+    return sum(event.kind == "image-analyzed" for event in found)
+
+
+def report_seconds(found: Sequence[Event]) -> list[float]:
+    """Of each exam, from its being closed to its results in the archive."""
+    closed = {event.exam: event.at for event in found if event.kind == "analyzed"}
+    return [event.at - closed[event.exam] for event in found if event.kind == "delivered"]
+
+
+def flooded(running: Node, files: Sequence[Path], exams: int) -> float:
+    """Exams per hour while more are there than can be done."""
+    each = exams // SENDERS
+    began = time.time()
+    senders = [Modality(running, files, exams=each, calling=f"MG{n}") for n in range(SENDERS)]
+    for sender in senders:
+        sender.wait()
+    wait_for(running, each * SENDERS, patience=PATIENCE)
+    ended = max(event.at for event in events_of(running) if event.kind == "delivered")
+    return 3600 * each * SENDERS / (ended - began)
+
+
+def at_random(running: Node, files: Sequence[Path], begin: Sequence[float]) -> list[float]:
+    """Seconds from the last image to the result, of exams sent at these moments."""
+    before = max(event.exam for event in events_of(running))
+    started, senders = time.monotonic(), []
+    for moment in begin:
+        time.sleep(max(0.0, started + moment - time.monotonic()))
+        senders.append(Modality(running, files, exams=1))
+    for sender in senders:
+        sender.wait()
+    wait_for(running, before + len(begin), patience=PATIENCE)
+    found = [event for event in events_of(running) if event.exam > before]
+    complete: dict[int, float] = {}
+    for event in found:
+        if event.kind == "image-received":
+            complete[event.exam] = event.at
+    return [event.at - complete[event.exam] for event in found if event.kind == "delivered"]
+
+
+def cpu_seconds(pid: int) -> float:
+    """What a process has computed so far, in core seconds."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def children_seconds() -> float:
+    """What our own programs that have ended have computed, in core seconds."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+@dataclass(frozen=True)
+class Found:
+    """Everything measured and predicted."""
+
+    sizes: Sizes
+    cores: int
+    costs: Costs
+    whole: Costs
+    by_arithmetic: float
+    by_simulation: float
+    measured: float
+    delays_predicted: Sequence[float]
+    delays_measured: Sequence[float]
+    databases: Sequence[DatabaseCost]
+
+    def section(self) -> Section:
+        """The section of the page."""
+        sizes = self.sizes
+        rows = [["", "predicted", "measured"]]
+        rows.append(
+            [
+                f"{WORKERS} workers, {sizes.burst} exams at once (exams/h)",
+                f"{self.by_arithmetic:.0f} by arithmetic, {self.by_simulation:.0f} by simulation",
+                f"{self.measured:.0f}",
+            ]
+        )
+        for name, share in (("p50", 0.5), ("p95", 0.95)):
+            rows.append(
+                [
+                    f"last image to result, {sizes.at_random} exams at random, {name} (s)",
+                    f"{percentile(self.delays_predicted, share):.2f}",
+                    f"{percentile(self.delays_measured, share):.2f}",
+                ]
+            )
+        rows += [["", "", ""], ["**Of one full-size exam**", "core seconds", "exams/h and core"]]
+        whole = self.whole
+        parts = {
+            "receiver": whole.of_receiver,
+            "worker, beside the model": VIEWS * whole.prepare + whole.report,
+            "model": VIEWS * whole.model,
+        }
+        rows += [
+            [name, f"{value:.3f}", f"{3600 / value:.0f}" if value else "-"]
+            for name, value in parts.items()
+        ]
+        rows += [
+            [
+                f"database: {each.name}",
+                f"{each.transactions:.0f} transactions, {1000 * each.seconds:.1f} ms",
+                f"{3600 / each.seconds:.0f} exams/h",
+            ]
+            for each in self.databases
+        ]
+        rows += [["", "", ""], *self._programme()]
+        text = (
+            f"Costs were measured with one worker on {self.cores} cores, {sizes.calibration} exams "
+            f"of {sizes.columns} x {sizes.rows} pixels; {WORKERS} workers on the same cores were "
+            "then predicted from them (tests/bench/capacity_model.py) and measured: all exams at "
+            f"once from {SENDERS} senders, and exams at random at {LOAD:.0%} of the predicted "
+            "capacity, the same moments in the simulation and in the run. Senders and archive are "
+            "on the same machine. The lower part carries the costs of full-size exams on."
+        )
+        costs = {
+            name: [getattr(self.whole, name), getattr(self.costs, name)]
+            for name in Costs.__dataclass_fields__
+        }
+        raw = {
+            **{f"{name}, full size and reduced (core s)": each for name, each in costs.items()},
+            "delay, predicted (s)": list(self.delays_predicted),
+            "delay, measured (s)": list(self.delays_measured),
+        }
+        return Section("Capacity", text, rows, raw)
+
+    def _programme(self) -> list[list[str]]:
+        programme, whole = Programme(), self.whole
+        demand = programme.per_hour
+        by_core = 3600 / whole.of_worker
+        on_host = 3600 / (whole.of_worker - VIEWS * whole.model)
+        receiver = 3600 / whole.of_receiver
+        base = self.databases[-1]
+        return [
+            [
+                f"**{programme.exams_per_year:,.0f} exams a year**, {programme.days:.0f} days of "
+                f"{programme.hours:.0f} h, busy hour {programme.busy:.0f} x the mean",
+                f"{demand:,.0f} exams/h, {programme.mb_per_second:.0f} MB/s",
+                "needed at 70 %, and one spare",
+            ],
+            ["cores for workers with the model on the CPU", "", str(needed(demand, by_core))],
+            ["cores beside GPUs that have the model", "", str(needed(demand, on_host))],
+            ["receiver processes, a core each", "", str(needed(demand, receiver))],
+            [
+                f"the busiest the database gets ({base.name})",
+                f"{demand / (3600 / base.seconds):.0%} of one writer",
+                "1, and its replica",
+            ],
+        ]
+
+
+if __name__ == "__main__":
+    run_alone(measure, __doc__)
