@@ -43,6 +43,8 @@ def run_checks(app: App) -> Iterator[Check]:
     if settings.tls.complete:
         yield from _certificate(app)
     yield _database(app)
+    if settings.celery.enabled:
+        yield _broker(app)
     yield _disk(app)
     if settings.storage.url or settings.storage.folder:
         yield Check("storage", *storage_check(app))
@@ -166,6 +168,18 @@ def storage_check(app: App) -> tuple[bool, str]:
         return True, try_storage(app.settings)
     except CadnodeError as error:
         return False, str(error)
+
+
+def _broker(app: App) -> Check:
+    from cadnode.hint_parts import broker_of
+
+    try:
+        broker = broker_of(app.settings)
+        where = broker.reach()
+        broker.close()
+    except CadnodeError as error:
+        return Check("broker", False, str(error))
+    return Check("broker", True, f"{where} answers")
 
 
 def _model(app: App) -> Check:

@@ -26,6 +26,8 @@ PASSWORD = "a-secret"  # noqa: S105
 class BrokerServer(Protocol):
     """A broker that a test starts and breaks."""
 
+    port: int
+
     @property
     def url(self) -> str: ...
 

@@ -167,7 +167,7 @@ def _runs_on(record: ProcessRecord) -> str:
     if facts.problem:
         return facts.problem
     if facts.model is None:
-        return ""
+        return ", ".join(facts.lanes)
     rate = f", {facts.patches_per_second:.0f} patches/s" if facts.patches_per_second else ""
     return (
         f"{facts.model} {facts.model_version} ({(facts.model_sha256 or '')[:12]})"

@@ -122,6 +122,11 @@ class Broker:
                 found[line] = int(queue.queue_declare().message_count)
             return found
 
+    def reach(self) -> str:
+        """Connect; the broker's address without its password. Raises BrokerUnavailable."""
+        with self._connected() as connection:
+            return str(connection.as_uri())
+
     def close(self) -> None:
         """Disconnect."""
         connection, self._connection = self._connection, None

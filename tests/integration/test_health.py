@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from socket import gethostname
@@ -186,6 +187,16 @@ class TestReadiness:
         assert (
             fresh(console).json()["abilities"]["analyze"]["reason"] == "the model is being loaded"
         )
+
+    def test_each_lane_is_asked_of_the_processes_that_work_in_it(self, console):
+        beat(console, RECEIVE)
+        beat(console, WORK, replace(FIT, model=None, lanes=("delivery", "housekeeping")))
+        said = fresh(console).json()["abilities"]
+        assert said["analyze"] == {"ready": False, "reason": "no process that analyzes is seen"}
+        assert said["deliver"]["ready"]
+        beat(console, WORK, replace(FIT, lanes=("analysis",)), host="gpu")
+        said = fresh(console).json()["abilities"]
+        assert said["analyze"] == {"ready": True, "reason": "calc 1.0"}
 
     def test_one_destination_that_is_down_is_worth_knowing_all_of_them_are_not_ready(self, console):
         beat(console, RECEIVE)

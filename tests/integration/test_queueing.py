@@ -10,9 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import count
+from pathlib import Path
 
 import pytest
 
+from cadnode.app import App
+from cadnode.checks import Check, run_checks
+from cadnode.config import load_settings
 from cadnode.core.errors import BrokerUnavailable
 from cadnode.core.hints import Hint, Line
 from cadnode.core.jobs import Priority
@@ -185,6 +189,22 @@ def test_a_broker_that_was_killed_takes_hints_again_and_workers_take_them(
         server.start()
         wait_until(lambda: _given(broker, hint(2, line=PACS)))
         wait_until(lambda: (PACS, 2) in taken.seen)
+
+
+def test_check_says_whether_the_broker_answers_and_not_its_password(
+    server: BrokerServer, tmp_path: Path
+):
+    def said(url: str) -> Check:
+        file = tmp_path / "cadnode.toml"
+        file.write_text(f"[celery]\nenabled = true\nbroker_url = '{url}'\n")
+        return next(c for c in run_checks(App(load_settings(file, {}))) if c.name == "broker")
+
+    answers = said(server.url)
+    assert answers.well
+    assert "127.0.0.1" in answers.detail
+    away = said(server.url.replace(str(server.port), str(free_port())))
+    assert away.well is False
+    assert PASSWORD not in answers.detail + away.detail
 
 
 def _given(broker: Broker, one: Hint) -> bool:

@@ -120,6 +120,28 @@ def test_a_model_that_is_unfit_and_audit_messages_that_stay_are_said():
     assert audit.urgent
 
 
+def test_a_broker_that_is_away_is_noted_for_the_work_goes_on():
+    receive = process("receive", facts=ProcessFacts("1", "abc", broker_problem="refused"))
+    (alert,) = said(processes=[receive, *ALL[1:]])
+    assert (alert.urgent, alert.topic, alert.subject) == (False, "broker", "receive")
+    assert "refused" in alert.what
+
+
+def test_a_lane_that_no_process_works_in_is_missed():
+    house = process("work", facts=ProcessFacts("1", "abc", lanes=("housekeeping", "proof")))
+    found = said(processes=[ALL[0], house, ALL[2]])
+    assert [alert.what.split(":")[0] for alert in found] == ["Nobody analyzes", "Nobody delivers"]
+    assert all(alert.urgent for alert in found)
+    both = [
+        replace(house, id=lane, facts=ProcessFacts("1", "abc", lanes=(lane,)))
+        for lane in ("analysis", "delivery")
+    ]
+    assert said(processes=[ALL[0], house, *both, ALL[2]]) == ()
+    old = replace(both[0], beat_at=NOW - timedelta(seconds=46))
+    (alert,) = said(processes=[ALL[0], house, old, both[1], ALL[2]])
+    assert "Nobody analyzes" in alert.what
+
+
 def test_scores_that_have_moved_are_urgent():
     work = process("work", facts=ProcessFacts("1", "abc", model="calc", drift="Scores differ."))
     (alert,) = said(processes=[ALL[0], work, ALL[2]])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cadnode.config import Settings, default_models_folder, load_settings
+from cadnode.config.origin import masked
 from cadnode.core.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -170,6 +171,29 @@ def test_the_console_shows_its_own_certificate_or_the_one_of_the_node(tmp_path):
     assert settings.web_certificate == (tmp_path / "n.pem", tmp_path / "n.key")
     settings = load_settings(write(tmp_path, node + "certificate = 'w.pem'\nkey = 'w.key'\n"), {})
     assert settings.web_certificate == (tmp_path / "w.pem", tmp_path / "w.key")
+
+
+@pytest.mark.parametrize("url", ["http://u:a-secret@host", "a-secret", "amqp://h;sqs://a-secret"])
+def test_a_broker_nobody_knows_is_refused_without_its_password(tmp_path, url):
+    with pytest.raises(ConfigError, match="broker_url is written as amqp://") as error:
+        load_settings(write(tmp_path, f"[celery]\nbroker_url = {url!r}"), {})
+    assert "a-secret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "amqp://cadnode:a-secret@host:5672//",
+        "redis://:a-secret@host:6379/0",
+        "amqp://cadnode:a-secret@one//;amqp://cadnode:a-secret@two//",
+        "rediss://host/0?password=a-secret",
+    ],
+)
+def test_the_password_of_a_broker_is_not_shown(tmp_path, url):
+    settings = load_settings(write(tmp_path, f"[celery]\nbroker_url = {url!r}"), {})
+    shown = masked(settings)["celery"]["broker_url"]
+    assert "a-secret" not in shown
+    assert shown.startswith(url.partition("://")[0])
 
 
 def test_no_secret_is_shown(tmp_path):
