@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import socket
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,10 @@ def open_spool(settings: Settings, *, make: bool = True) -> NodeFiles:
 
 def open_objects(table: StorageTable) -> Objects:
     """The object store that the settings name. Raises ConfigError."""
+    if find_spec("s3fs") is None:
+        raise ConfigError(
+            "storage.url: objects need the extra packages of cadnode[s3], which are not installed"
+        )
     from cadnode.storage.objects import ObjectAccess, Objects
 
     return Objects(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from cadnode.core.errors import ConfigError, ImageUnreachable
+from cadnode.core.errors import ImageUnreachable
 
 PUTS_AT_ONCE = 8
 """An object is in memory while it is sent, one of more than two parts in two of them."""
@@ -163,13 +163,8 @@ class Objects:
 
 
 def _open(access: ObjectAccess) -> Any:
-    try:
-        import fsspec
-        import s3fs  # noqa: F401  fsspec looks for it
-    except ImportError as error:
-        raise ConfigError(
-            "storage.url: objects need the extra packages of cadnode[s3], which are not installed"
-        ) from error
+    import fsspec
+
     client: dict[str, object] = {}
     if access.region:
         client["region_name"] = access.region
@@ -186,6 +181,10 @@ def _open(access: ObjectAccess) -> Any:
             "read_timeout": access.seconds,
             "retries": {"mode": "standard", "max_attempts": 3},
             "max_pool_connections": CONNECTIONS,
+            # Signature or TLS guard the bytes already, and stores that are only compatible do not
+            # understand the checksums behind them.
+            "request_checksum_calculation": "when_required",
+            "response_checksum_validation": "when_required",
         },
         max_concurrency=2,
         # What another machine has written or deleted is to be seen at once.

@@ -28,11 +28,13 @@ from cadnode.storage.object_spool import ObjectSpool
 from cadnode.storage.objects import ObjectAccess, Objects
 from cadnode.storage.retention import UNKNOWN_AFTER, purge, remove_unknown
 from cadnode.worker import AnalysisLane, DeliveryLane
+from tests.certificates import SiteCa
 from tests.contract.exams import claim, close, delivery_statuses, statuses
 from tests.contract.fake_classifier import FakeClassifier
 from tests.contract.fake_sender import FakeSender
 from tests.integration.modality import Modality
 from tests.integration.test_storage_spool import dicom_file
+from tests.peers import free_port, require, running
 from tests.relay import Relay
 from tests.swift import KEY, SECRET, Swift
 
@@ -214,6 +216,32 @@ def test_a_store_that_refuses_is_trouble_for_the_node_and_not_for_the_image(
     assert not well
     assert "refused" in said or "bucket" in said
     refused.node.close()
+
+
+def test_a_store_behind_https_is_asked_only_with_a_certificate_of_the_site(
+    tmp_path: Path, access: ObjectAccess, object_store: Swift
+):
+    site, stranger = SiteCa(tmp_path / "site"), SiteCa(tmp_path / "stranger", "stranger")
+    files, port = site.issue("objects"), free_port()
+    pem = tmp_path / "objects.pem"
+    pem.write_bytes(files.certificate.read_bytes() + files.key.read_bytes())
+    config = tmp_path / "haproxy.cfg"
+    config.write_text(
+        "defaults\n timeout connect 5s\n timeout client 20s\n timeout server 20s\n mode http\n"
+        f"frontend tls\n bind 127.0.0.1:{port} ssl crt {pem}\n default_backend swift\n"
+        f"backend swift\n server swift 127.0.0.1:{object_store.port}\n"
+    )
+    encrypted = replace(access, endpoint_url=f"https://localhost:{port}")
+    with running([require("haproxy", "haproxy"), "-f", config], port, tmp_path / "haproxy.log"):
+        one = machine(tmp_path / "one", encrypted, ca=str(site.file))
+        assert one.receive() is Acceptance.NEW
+        assert len(one.objects()) == 1
+        for number, trusted in enumerate(({"ca": str(stranger.file)}, {})):
+            other = machine(tmp_path / str(number), encrypted, **trusted)
+            with pytest.raises(SpoolFull):
+                other.receive("1.2.3.2")
+            other.node.close()
+        one.node.close()
 
 
 def test_the_secret_is_shown_nowhere(one: Machine, access: ObjectAccess):

@@ -121,6 +121,12 @@ def test_without_a_folder_the_model_is_the_one_we_ship(tmp_path):
         (OIDC.replace("oidc_roles", "# "), "oidc_issuer needs oidc_roles"),
         (OIDC.replace("'admin'", "'root'"), "Input should be 'viewer', 'operator' or 'admin'"),
         (OIDC + "oidc_client_secret_file = 'f'", "one of the two"),
+        ("[storage]\nurl = 'https://bucket'", "storage.url: a place for objects is written as s3"),
+        ("[storage]\nurl = 's3://b'", "storage.url: a place for objects is written as s3"),
+        ("[storage]\nurl = 's3://files'\nfolder = 'f'", "storage: folder and url: one of the two"),
+        ("[storage]\naccess_key = 'x'", "storage: access_key and secret_key (or its file) go"),
+        ("[storage]\nsecret_key = 'x'\nsecret_key_file = 'f'", "secret_key_file: one of the two"),
+        ("[storage]\nendpoint_url = 'http://a:b@host'", "endpoint_url has no name in it"),
         ("[node", "not valid TOML"),
     ],
 )
