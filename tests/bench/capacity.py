@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import resource
 import statistics
@@ -32,7 +33,7 @@ from tests.bench.flow import (
     percentile,
     wait_for,
 )
-from tests.bench.section import Section, run_alone
+from tests.bench.section import Section, load, save, table
 from tests.node.running import Node
 from tests.peers import orthanc
 
@@ -41,6 +42,7 @@ SENDERS = 4
 LOAD = 0.6
 """Of the predicted capacity, for the run with exams at random."""
 PATIENCE = 3600.0
+BEGIN, END = "<!-- capacity: begin -->", "<!-- capacity: end -->"
 
 
 @dataclass(frozen=True)
@@ -277,5 +279,31 @@ class Found:
         ]
 
 
+def write_into(page: Path, section: Section) -> None:
+    """Put the section's text and table between the marks of `page`, in place of what is there."""
+    before, _, rest = page.read_text("utf-8").partition(BEGIN)
+    _, mark, after = rest.partition(END)
+    if not mark:
+        raise ValueError(f"{page} has no {BEGIN} ... {END}")
+    content = f"{section.text}\n\n{table(section.rows)}"
+    page.write_text(f"{before}{BEGIN}\n{content}{END}{after}", "utf-8")
+
+
+def main() -> None:
+    """Measure, print, and write where it is asked for."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--quick", action="store_true", help="a look in minutes, no figure")
+    arguments.add_argument("--out", type=Path, metavar="FILE", help="the section as JSON")
+    arguments.add_argument("--docs", type=Path, metavar="FILE", help="docs/scaling.md")
+    arguments.add_argument("--kept", type=Path, metavar="FILE", help="what --out wrote; no run")
+    given = arguments.parse_args()
+    section = load(given.kept) if given.kept else measure(given.quick)
+    print(section.markdown())  # noqa: T201
+    if given.out:
+        save(section, given.out)
+    if given.docs:
+        write_into(given.docs, section)
+
+
 if __name__ == "__main__":
-    run_alone(measure, __doc__)
+    main()
