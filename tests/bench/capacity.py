@@ -42,6 +42,12 @@ SENDERS = 4
 LOAD = 0.6
 """Of the predicted capacity, for the run with exams at random."""
 PATIENCE = 3600.0
+PATCH_FLOP = 7.71e9
+"""Of the shipped network, one patch."""
+GPU_FLOPS, GPU_SHARE = 120e12, 0.4
+"""Assumed: a small GPU of a data centre in bfloat16, and what the model gets out of it."""
+MACHINE_CORES = 32
+RETENTION_DAYS = 30
 BEGIN, END = "<!-- capacity: begin -->", "<!-- capacity: end -->"
 
 
@@ -82,6 +88,9 @@ def measure(quick: bool) -> Section:
             whole = exam_files(folder / "whole", "capacity of whole images")
         with node(folder / "whole node", archive.port) as running:
             of_whole = calibrate(running, whole, max(3, sizes.calibration // 2), cores)
+            patches = statistics.fmean(
+                event["patches"] for event in running.events() if event.get("event") == "analyzed"
+            )
     played = simulate(costs, [0.0] * sizes.burst, cores=cores, workers=WORKERS)
     predicted = simulate(costs, begin, cores=cores, workers=WORKERS).delays
     found = Found(
@@ -89,6 +98,7 @@ def measure(quick: bool) -> Section:
         cores=cores,
         costs=costs,
         whole=of_whole,
+        patches=patches,
         by_arithmetic=capacity,
         by_simulation=3600 * sizes.burst / played.ended_at,
         measured=per_hour,
@@ -189,6 +199,8 @@ class Found:
     cores: int
     costs: Costs
     whole: Costs
+    patches: float
+    """Of one full-size image."""
     by_arithmetic: float
     by_simulation: float
     measured: float
@@ -241,7 +253,8 @@ class Found:
             "then predicted from them (tests/bench/capacity_model.py) and measured: all exams at "
             f"once from {SENDERS} senders, and exams at random at {LOAD:.0%} of the predicted "
             "capacity, the same moments in the simulation and in the run. Senders and archive are "
-            "on the same machine. The lower part carries the costs of full-size exams on."
+            "on the same machine. The lower part carries the costs of full-size exams (of "
+            f"{self.patches:.0f} patches an image) on."
         )
         costs = {
             name: [getattr(self.whole, name), getattr(self.costs, name)]
@@ -260,6 +273,7 @@ class Found:
         by_core = 3600 / whole.of_worker
         on_host = 3600 / (whole.of_worker - VIEWS * whole.model)
         receiver = 3600 / whole.of_receiver
+        gpu = 3600 * GPU_SHARE * GPU_FLOPS / (PATCH_FLOP * self.patches * VIEWS)
         base = self.databases[-1]
         return [
             [
@@ -268,9 +282,24 @@ class Found:
                 f"{demand:,.0f} exams/h, {programme.mb_per_second:.0f} MB/s",
                 "needed at 70 %, and one spare",
             ],
-            ["cores for workers with the model on the CPU", "", str(needed(demand, by_core))],
-            ["cores beside GPUs that have the model", "", str(needed(demand, on_host))],
             ["receiver processes, a core each", "", str(needed(demand, receiver))],
+            ["**on CPUs**: cores of workers", "", str(needed(demand, by_core))],
+            [
+                f"machines of {MACHINE_CORES} cores like these",
+                "",
+                str(needed(demand, MACHINE_CORES * by_core)),
+            ],
+            ["**with GPUs**: cores of workers beside them", "", str(needed(demand, on_host))],
+            [
+                f"GPUs, assumed to do {GPU_SHARE:.0%} of {GPU_FLOPS / 1e12:.0f} TFLOP/s",
+                f"{gpu:,.0f} exams/h each",
+                str(needed(demand, gpu)),
+            ],
+            [
+                f"room for images of {RETENTION_DAYS} days",
+                f"{programme.tb_per_day:.1f} TB a day",
+                f"{RETENTION_DAYS * programme.tb_per_day:.0f} TB",
+            ],
             [
                 f"the busiest the database gets ({base.name})",
                 f"{demand / (3600 / base.seconds):.0%} of one writer",

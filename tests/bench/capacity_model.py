@@ -181,6 +181,11 @@ class Programme:
         """Received in the busy hour."""
         return self.per_hour * VIEWS * self.image_mb / 3600
 
+    @property
+    def tb_per_day(self) -> float:
+        """Received on a mean day."""
+        return self.exams_per_year / self.days * VIEWS * self.image_mb / 1e6
+
 
 def needed(demand: float, capacity: float, *, utilisation: float = 0.7) -> int:
     """How many of something with this capacity take that demand, each kept below a share of its
