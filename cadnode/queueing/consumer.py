@@ -6,6 +6,7 @@ heartbeat and log; Celery's are off.
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import threading
@@ -80,6 +81,7 @@ class Consumer:
         from celery.worker import WorkController, state
 
         state.should_stop = None
+        logging.getLogger("celery.worker.consumer.consumer").addFilter(_said_once)
         # Celery looks for a message's task in the application that is current in the thread.
         self._app.set_current()
         # Not Celery's event loop: it waits up to a second before it acknowledges a message.
@@ -95,6 +97,12 @@ class Consumer:
             use_eventloop=False,
             loglevel="WARNING",
         ).start()
+
+
+def _said_once(record: logging.LogRecord) -> bool:
+    """Of a broker that is away only the first try is worth a line."""
+    text = record.getMessage()
+    return "Cannot connect to" not in text or "(1/" in text
 
 
 def _task(step: Step) -> Callable[[str, int, str], None]:

@@ -7,8 +7,10 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+import yaml  # type: ignore[import-untyped]
 
 from cadnode.config import load_settings
 from tests.peers import require
@@ -43,6 +45,27 @@ def test_compose_understands_the_pair(more):
     said = said_by(compose, "-f", str(DOCKER / "compose.yaml"), *more, "config")
     assert ("cadnode:gpu" in said) == bool(more)
     assert "read_only: true" in said
+
+
+def test_compose_understands_the_cluster_and_its_settings_hold(monkeypatch):
+    compose = require("docker-compose", "docker-compose")
+    files = [
+        word for name in ("", ".celery") for word in ("-f", str(DOCKER / f"compose{name}.yaml"))
+    ]
+    monkeypatch.setenv("CLUSTER_SECRET", "a-secret")
+    said = yaml.safe_load(said_by(compose, *files, "config"))
+    for service in ("node", "worker"):
+        for name, value in said["services"][service]["environment"].items():
+            monkeypatch.setenv(name, value)
+        settings = load_settings(DOCKER / "cadnode.toml")
+        broker, database = (
+            urlsplit(url) for url in (settings.celery.broker_url, settings.database_url)
+        )
+        assert settings.celery.enabled
+        assert broker.hostname in said["services"]
+        assert database.hostname in said["services"]
+        assert (broker.username, broker.password) == ("cadnode", "a-secret")
+        assert "node-data" in said["volumes"]
 
 
 def test_the_settings_of_the_container_hold_and_name_what_compose_names():
