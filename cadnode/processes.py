@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import signal
@@ -78,6 +79,9 @@ def receive(app: App) -> None:
         clear_up(incoming, locks, node.receivers)
         heart = open_heart(app, store, "receive")
         app.audit.record(ApplicationStarted("receive", os.getpid()))
+        # What there is by now stays: to look through it for garbage again and again costs a sender
+        # milliseconds each time.
+        gc.freeze()
         _say_receiving(app.settings, scp, place)
         stopping.wait()
         scp.stop()

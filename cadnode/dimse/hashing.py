@@ -6,49 +6,73 @@ import hashlib
 import os
 import threading
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
+from typing import Any
 
-WORTH_A_THREAD = 1 << 16
+WORTH_A_THREAD = 1 << 17
 """Bytes; handing over less costs more than it saves."""
 
-_HELPERS = max(1, (os.cpu_count() or 1) // 2) if (os.cpu_count() or 1) > 1 else 0
-_helpers = ThreadPoolExecutor(max(1, _HELPERS), thread_name_prefix="hashing")
-_free = threading.Semaphore(_HELPERS)
+
+class _Helpers:
+    """Threads that hash, one for every second core, started when there is something for them."""
+
+    def __init__(self, most: int) -> None:
+        self._free = threading.Semaphore(most)
+        self._jobs: SimpleQueue[tuple[Any, Sequence[memoryview], threading.Lock]] = SimpleQueue()
+        self._most = most
+        self._started = 0
+        self._starting = threading.Lock()
+
+    def take(self, digest: Any, pieces: Sequence[memoryview], busy: threading.Lock) -> bool:
+        """False when none is free. Else `busy`, which the caller holds, is released when they have
+        been added to `digest`."""
+        if not self._free.acquire(blocking=False):
+            return False
+        if self._started < self._most:
+            self._start()
+        self._jobs.put((digest, pieces, busy))
+        return True
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._started < self._most:
+                threading.Thread(target=self._run, name="hashing", daemon=True).start()
+                self._started += 1
+
+    def _run(self) -> None:
+        while True:
+            digest, pieces, busy = self._jobs.get()
+            try:
+                for piece in pieces:
+                    digest.update(piece)
+            finally:
+                del digest, pieces
+                self._free.release()
+                busy.release()
+
+
+_helpers = _Helpers((os.cpu_count() or 1) // 2)
 
 
 class BesideHash:
-    """A SHA-256 that grows. What was given to `update` may be overwritten after the next call of
-    `update` or `hexdigest`, not earlier."""
+    """A SHA-256 that grows, for one thread. What was given to `update` may be overwritten after the
+    next call of `update` or `hexdigest`, not earlier."""
 
     def __init__(self) -> None:
         self._digest = hashlib.sha256()
-        self._pending: Future[None] | None = None
+        self._busy = threading.Lock()
 
     def update(self, pieces: Sequence[memoryview]) -> None:
         """Add these bytes, in their order."""
-        self._settle()
+        self._busy.acquire()
         worth = sum(len(piece) for piece in pieces) >= WORTH_A_THREAD
-        if worth and _free.acquire(blocking=False):
-            self._pending = _helpers.submit(self._add_beside, pieces)
-        else:
-            self._add(pieces)
+        if worth and _helpers.take(self._digest, pieces, self._busy):
+            return
+        for piece in pieces:
+            self._digest.update(piece)
+        self._busy.release()
 
     def hexdigest(self) -> str:
         """Of all bytes so far."""
-        self._settle()
-        return self._digest.hexdigest()
-
-    def _settle(self) -> None:
-        pending, self._pending = self._pending, None
-        if pending is not None:
-            pending.result()
-
-    def _add_beside(self, pieces: Sequence[memoryview]) -> None:
-        try:
-            self._add(pieces)
-        finally:
-            _free.release()
-
-    def _add(self, pieces: Sequence[memoryview]) -> None:
-        for piece in pieces:
-            self._digest.update(piece)
+        with self._busy:
+            return self._digest.hexdigest()
