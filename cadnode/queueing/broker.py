@@ -150,7 +150,7 @@ class Broker:
         )
         try:
             # Without this, a broker that is away would be called again and again.
-            connection.ensure_connection(max_retries=1, timeout=CONNECT_SECONDS)
+            connection.ensure_connection(max_retries=1, interval_start=0.1, timeout=CONNECT_SECONDS)
             yield connection
         except trouble as error:
             self._connection = None

@@ -101,27 +101,20 @@ def hint(exam_id: int, priority: Priority = Priority.NORMAL, line: Line = EXAMS)
     return Hint(line, exam_id, priority)
 
 
-def test_urgent_exams_are_taken_first(broker: Broker, server: BrokerServer, prefix: str):
-    broker.give([hint(1), hint(2), hint(3, Priority.URGENT), hint(4)])
-    wait_until(lambda: broker.waiting() == {EXAMS: 4, PACS: 0})
-    with consuming(server, prefix, EXAMS) as taken:
-        wait_until(lambda: len(taken.seen) == 4)
-    assert taken.exams == [3, 1, 2, 4]
-    wait_until(lambda: broker.waiting() == {EXAMS: 0, PACS: 0})
-
-
-def test_a_worker_takes_one_message_at_a_time_and_from_its_queues_only(
+def test_urgent_exams_are_taken_first_one_at_a_time_and_from_the_worker_s_queues_only(
     broker: Broker, server: BrokerServer, prefix: str
 ):
-    broker.give([hint(1), hint(2), hint(3), hint(9, line=PACS)])
+    broker.give([hint(1), hint(2), hint(3, Priority.URGENT), hint(4), hint(9, line=PACS)])
+    wait_until(lambda: broker.waiting() == {EXAMS: 4, PACS: 1})
     with consuming(server, prefix, EXAMS) as taken:
         taken.may_go_on.clear()
         wait_until(lambda: taken.seen)
-        wait_until(lambda: broker.waiting()[EXAMS] == 2)
+        wait_until(lambda: broker.waiting() == {EXAMS: 3, PACS: 1})
+        assert taken.exams == [3]
         taken.may_go_on.set()
-        wait_until(lambda: len(taken.seen) == 3)
-        wait_until(lambda: broker.waiting()[PACS] == 1)
-    assert (PACS, 9) not in taken.seen
+        wait_until(lambda: len(taken.seen) == 4)
+    assert taken.exams == [3, 1, 2, 4]
+    wait_until(lambda: broker.waiting() == {EXAMS: 0, PACS: 1})
 
 
 WORKER = """
