@@ -6,6 +6,7 @@ The console's page of the day and `cadnode status` show the same answer.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, time, timedelta
 from pathlib import Path
 
@@ -99,6 +100,9 @@ class StatusReader:
         folder = self._settings.files_dir
         disk = self._disk(folder)
         influx = self._day.influx(now=now)
+        if self._settings.storage.url:
+            # What comes fills the object store, not this disk.
+            influx = replace(influx, bytes=0)
         per_day, days_left, levels_off = forecast(
             free=disk.free,
             reserve=retention.reserve_bytes,

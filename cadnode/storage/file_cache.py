@@ -15,6 +15,9 @@ from cadnode.core.file_ports import PARTIAL_SUFFIX
 IN_USE_SECONDS = 180.0
 """A copy that was asked for so lately may be open, or about to be: it stays whatever the limit."""
 
+UNUSED_SECONDS = 86_400.0
+"""A copy that nobody has asked for in so long goes in any case: its object may have been purged."""
+
 LEFT_BEHIND_SECONDS = 3600.0
 """A copy that has been on its way for so long was left behind by a process that died."""
 
@@ -92,12 +95,13 @@ class FileCache:
 
     def shrink_to(self, limit_bytes: int) -> None:
         """Delete what was used least recently and is not in use, until no more than so many bytes
-        are left."""
+        are left, and what has not been used for long."""
         now, copies = self._clock(), self._copies()
         total = sum(size for _, size, _ in copies)
         for used, size, name in sorted(copies):
             unused = LEFT_BEHIND_SECONDS if name.endswith(PARTIAL_SUFFIX) else IN_USE_SECONDS
-            if total <= limit_bytes or now - used < unused:
+            fits = total <= limit_bytes and now - used < UNUSED_SECONDS
+            if fits or now - used < unused:
                 continue
             self.forget(name)
             total -= size

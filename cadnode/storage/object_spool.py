@@ -256,6 +256,7 @@ class ObjectSpool:
             for folder in (self._root, self.incoming_dir, self._cache.folder):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 folder.chmod(0o700)
+            self._cache.shrink_to(self._cache_bytes)
         except OSError as error:
             raise SpoolFull(f"the data disk failed: {error.strerror}") from error
 

@@ -20,6 +20,10 @@ from cadnode.core.errors import ImageUnreachable
 PUTS_AT_ONCE = 8
 """An object is in memory while it is sent, one of more than two parts in two of them."""
 PART = 16 << 20
+SLOWEST = 4 << 20
+"""Bytes in a second; a store that takes or gives less is in trouble."""
+LARGEST = 4 << 30
+"""Bytes of an object; before it is fetched nobody knows better."""
 CONNECTIONS = 64
 CONNECT_SECONDS = 3.0
 """A store that is there answers within; a sender waits meanwhile."""
@@ -40,7 +44,7 @@ class ObjectAccess:
     ca: Path | None = None
     """Whom to trust behind an https:// endpoint, in place of the system's authorities."""
     seconds: float = 30.0
-    """For one object, retries included."""
+    """For a request, retries included; an object gets a second more for each `SLOWEST` bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,18 +80,20 @@ class Objects:
     def put(self, file: Path, key: str) -> None:
         """The content of `file` as an object; all of it or nothing is there."""
         with self._puts, self._translated():
-            self._call("put_file", str(file), self._path(key), chunksize=PART)
+            size = file.stat().st_size
+            self._call("put_file", str(file), self._path(key), size=size, chunksize=PART)
 
     def put_bytes(self, content: bytes, key: str) -> None:
         """`content` as an object; all of it or nothing is there."""
         with self._puts, self._translated():
-            self._call("pipe_file", self._path(key), content, chunksize=PART)
+            path = self._path(key)
+            self._call("pipe_file", path, content, size=len(content), chunksize=PART)
 
     def get(self, key: str, file: Path) -> bool:
         """The object as a file; False when there is none of this name."""
         with self._translated():
             try:
-                self._call("get_file", self._path(key), str(file))
+                self._call("get_file", self._path(key), str(file), size=LARGEST)
             except FileNotFoundError:
                 return self._gone(key)
         return True
@@ -145,12 +151,12 @@ class Objects:
                 self._opened = _open(self._access)
             return self._opened
 
-    def _call(self, method: str, *arguments: object, **named: object) -> Any:
+    def _call(self, method: str, *arguments: object, size: int = 0, **named: object) -> Any:
         call: Callable[..., Any] = getattr(self._files, method)
-        return call(*arguments, **named, timeout=self._access.seconds)
+        return call(*arguments, **named, timeout=self._access.seconds + size / SLOWEST)
 
     def _s3(self, method: str, **named: object) -> Any:
-        return self._call("call_s3", method, **named)
+        return self._files.call_s3(method, **named, timeout=self._access.seconds)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -179,7 +185,7 @@ def _open(access: ObjectAccess) -> Any:
         config_kwargs={
             "connect_timeout": CONNECT_SECONDS,
             "read_timeout": access.seconds,
-            "retries": {"mode": "standard", "max_attempts": 3},
+            "retries": {"mode": "standard", "total_max_attempts": 3},
             "max_pool_connections": CONNECTIONS,
             # Signature or TLS guard the bytes already, and stores that are only compatible do not
             # understand the checksums behind them.

@@ -6,7 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from cadnode.storage.file_cache import IN_USE_SECONDS, LEFT_BEHIND_SECONDS, FileCache
+from cadnode.storage.file_cache import (
+    IN_USE_SECONDS,
+    LEFT_BEHIND_SECONDS,
+    UNUSED_SECONDS,
+    FileCache,
+)
 
 
 class Clock:
@@ -59,6 +64,16 @@ def test_the_least_recently_used_go_first(bench: Bench):
     bench.cache.find("a")
     bench.add("d")
     assert bench.names() == ["a", "c", "d"]
+
+
+def test_what_nobody_has_asked_for_in_a_day_goes_though_there_is_room(bench: Bench):
+    bench.add("a", in_use=True)
+    bench.clock.now += UNUSED_SECONDS - 2
+    bench.add("b")
+    assert bench.names() == ["a", "b"]
+    bench.clock.now += 1
+    bench.add("c")
+    assert bench.names() == ["b", "c"]
 
 
 def test_what_is_in_use_stays_whatever_the_limit(bench: Bench):

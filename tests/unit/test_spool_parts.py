@@ -48,7 +48,7 @@ def test_what_is_missing_for_an_object_store_is_said_before_the_first_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     chosen = settings(tmp_path, STORE + 'secret_key_file = "s3.key"')
-    with pytest.raises(ConfigError, match="storage.secret_key_file: .*s3.key cannot be read"):
+    with pytest.raises(ConfigError, match=r"storage.secret_key_file: .*s3\.key cannot be read"):
         open_spool(chosen)
     (tmp_path / "s3.key").write_text("secret\n")
     open_spool(chosen)
