@@ -40,8 +40,5 @@ def claim_rows(
         .cte("chosen")
     )
     return connection.execute(
-        update(table)
-        .where(table.c.id.in_(select(chosen.c.id)), due)
-        .values(**values)
-        .returning(table)
+        update(table).where(table.c.id.in_(select(chosen.c.id))).values(**values).returning(table)
     ).all()

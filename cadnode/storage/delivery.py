@@ -8,14 +8,14 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Connection, and_, case, func, literal, select, update
 
 from cadnode.core.errors import LeaseLost, NotFound
-from cadnode.core.jobs import Delivery, DeliveryStatus
+from cadnode.core.jobs import Delivery, DeliveryStatus, Priority
 from cadnode.core.retry import Decision, SendOutcome, Verdict
 from cadnode.storage.claiming import claim_rows, is_due
 from cadnode.storage.database import StorePart
 from cadnode.storage.proofs import wanted_from
 from cadnode.storage.reporting import settle, withdraw_superseded
 from cadnode.storage.rows import AnyRow, free_delivery, job_row, log_event, stored_result
-from cadnode.storage.tables import UtcDateTime, deliveries, results
+from cadnode.storage.tables import UtcDateTime, deliveries, jobs, results
 
 _ENDED = {
     Verdict.DONE: ("delivery-done", "was stored at {}"),
@@ -40,30 +40,35 @@ class Delivering(StorePart):
         )
         if not is_due(self._database, deliveries, due):
             return []
+        values: dict[str, object] = {
+            "lease_owner": owner,
+            "lease_until": now + lease,
+            "tries": deliveries.c.tries + 1,
+            "attempts": deliveries.c.attempts + 1,
+            "first_try_at": func.coalesce(deliveries.c.first_try_at, literal(now, UtcDateTime)),
+        }
+        claimed: list[AnyRow] = []
         with self._database.write() as connection:
-            withdraw_superseded(connection, due, now)
-            claimed = claim_rows(
-                connection,
-                deliveries,
-                due,
-                order=[deliveries.c.priority.desc(), deliveries.c.due_at],
-                limit=limit,
-                values={
-                    "lease_owner": owner,
-                    "lease_until": now + lease,
-                    "tries": deliveries.c.tries + 1,
-                    "attempts": deliveries.c.attempts + 1,
-                    "first_try_at": func.coalesce(
-                        deliveries.c.first_try_at, literal(now, UtcDateTime)
-                    ),
-                },
-            )
+            # One after the other, for then an index has what is due next at its beginning.
+            for priority in sorted(Priority, reverse=True):
+                if len(claimed) == limit:
+                    break
+                claimed += claim_rows(
+                    connection,
+                    deliveries,
+                    and_(due, deliveries.c.priority == priority, ~_is_superseded()),
+                    order=[deliveries.c.due_at],
+                    limit=limit - len(claimed),
+                    values=values,
+                )
             objects = {
                 row.id: stored_result(row)
                 for row in connection.execute(
                     select(results).where(results.c.id.in_([row.result_id for row in claimed]))
                 )
             }
+        if len(claimed) < limit:
+            self._withdraw(due, now)
         return [
             Delivery(
                 id=row.id,
@@ -76,6 +81,12 @@ class Delivering(StorePart):
             )
             for row in sorted(claimed, key=lambda row: (-row.priority, row.due_at, row.id))
         ]
+
+    def _withdraw(self, due: ColumnElement[bool], now: datetime) -> None:
+        """What is still due now was not claimed because its exam is superseded."""
+        if is_due(self._database, deliveries, due):
+            with self._database.write() as connection:
+                withdraw_superseded(connection, due, now)
 
     def renew_deliveries(
         self, deliveries: Sequence[Delivery], *, now: datetime, lease: timedelta
@@ -130,6 +141,12 @@ class Delivering(StorePart):
         with self._database.write() as connection:
             for delivery in sorted(deliveries, key=_place):
                 _hand_back(connection, delivery, now)
+
+
+def _is_superseded() -> ColumnElement[bool]:
+    # A subquery, not a join: PostgreSQL would look through all exams for those that are.
+    by = select(jobs.c.superseded_by).where(jobs.c.id == deliveries.c.job_id).scalar_subquery()
+    return by.is_not(None)
 
 
 def _is_held(delivery: Delivery) -> ColumnElement[bool]:

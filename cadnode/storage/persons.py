@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
 
 from cadnode.core.breaker import LineState
 from cadnode.core.errors import IllegalMove
@@ -15,9 +16,9 @@ from cadnode.core.reasons import Reason
 from cadnode.core.retention import Purgeable
 from cadnode.storage.database import StorePart
 from cadnode.storage.patch_scores import purge_patch_maps
-from cadnode.storage.proofs import ask_at_once, exam_awaits_proof, give_up_proofs
+from cadnode.storage.proofs import ask_at_once, exam_awaits_proof, give_up_proofs, has_delivery
 from cadnode.storage.row_locks import in_order, lock_deliveries, lock_revisions
-from cadnode.storage.rows import AnyRow, check_move, job_row, log_event
+from cadnode.storage.rows import IS_KEPT, AnyRow, check_move, job_row, log_event
 from cadnode.storage.tables import (
     deliveries,
     destination_states,
@@ -28,6 +29,8 @@ from cadnode.storage.tables import (
 )
 
 _RETENTION = "retention"
+_MOST_NAMED = 500
+"""Values in one IN (...): databases have limits."""
 _WITH_FILES = (images, replaced_images, results)
 _PURGEABLE = (
     ExamStatus.DELIVERED,
@@ -36,6 +39,8 @@ _PURGEABLE = (
     ExamStatus.CANCELLED,
     ExamStatus.SUPERSEDED,
 )
+
+_NEEDED = sorted(set(ExamStatus).difference(_PURGEABLE))
 
 _WITHOUT_RESULT = (ExamStatus.CANCELLED, ExamStatus.SKIPPED, ExamStatus.PURGED)
 
@@ -142,17 +147,17 @@ class Persons(StorePart):
         """
         statement = (
             select(jobs.c.id, jobs.c.study_instance_uid, jobs.c.finished_at)
-            .where(_may_be_purged(), jobs.c.finished_at < finished_before)
+            .where(IS_KEPT, jobs.c.finished_at < finished_before, _may_be_purged())
             .order_by(jobs.c.finished_at, jobs.c.id)
             .limit(limit)
         )
         with self._database.read() as connection:
-            return [
-                Purgeable(
-                    row.id, row.study_instance_uid, row.finished_at, _size(connection, row.id)
-                )
-                for row in connection.execute(statement).all()
-            ]
+            found = connection.execute(statement).all()
+            sizes = _sizes(connection, [row.id for row in found])
+        return [
+            Purgeable(row.id, row.study_instance_uid, row.finished_at, sizes[row.id])
+            for row in found
+        ]
 
     def mark_purged(self, exam_id: int, *, now: datetime) -> Sequence[str]:
         """See ExamStore.mark_purged."""
@@ -183,23 +188,23 @@ class Persons(StorePart):
 def _may_be_purged() -> ColumnElement[bool]:
     later = jobs.alias("later")
     return and_(
-        jobs.c.status.in_(_PURGEABLE),
+        # Said the other way round SQLite would take the index of all exams in a status.
+        jobs.c.status.not_in(_NEEDED),
         ~exam_awaits_proof(),
         # With no destination set up an exam is `delivered` to nobody: it stays.
         or_(
             jobs.c.status != ExamStatus.DELIVERED,
-            exists().where(
-                deliveries.c.job_id == jobs.c.id,
-                deliveries.c.status == DeliveryStatus.DELIVERED,
-            ),
+            has_delivery(deliveries.c.status == DeliveryStatus.DELIVERED),
         ),
-        ~exists().where(
-            and_(
-                later.c.study_instance_uid == jobs.c.study_instance_uid,
-                later.c.revision > jobs.c.revision,
-                later.c.status != ExamStatus.PURGED,
-            )
-        ),
+        select(later.c.id)
+        .where(
+            later.c.study_instance_uid == jobs.c.study_instance_uid,
+            later.c.revision > jobs.c.revision,
+            later.c.status != ExamStatus.PURGED,
+        )
+        .limit(1)
+        .scalar_subquery()
+        .is_(None),
     )
 
 
@@ -291,12 +296,20 @@ def _restart_deliveries(connection: Connection, exam_id: int, now: datetime) -> 
     )
 
 
-def _size(connection: Connection, exam_id: int) -> int:
-    sizes = [
-        connection.execute(select(func.sum(table.c.size)).where(table.c.job_id == exam_id)).scalar()
-        for table in _WITH_FILES
-    ]
-    return sum(int(size or 0) for size in sizes)
+def _sizes(connection: Connection, exam_ids: Sequence[int]) -> Counter[int]:
+    """The bytes of the files of each exam."""
+    sizes = Counter[int]()
+    for begin in range(0, len(exam_ids), _MOST_NAMED):
+        some = exam_ids[begin : begin + _MOST_NAMED]
+        for table in _WITH_FILES:
+            statement = (
+                select(table.c.job_id, func.sum(table.c.size))
+                .where(table.c.job_id.in_(some))
+                .group_by(table.c.job_id)
+            )
+            for exam_id, size in connection.execute(statement):
+                sizes[exam_id] += int(size)
+    return sizes
 
 
 def _files(connection: Connection, exam_id: int) -> list[str]:

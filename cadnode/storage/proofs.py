@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, select, update
+from sqlalchemy import ColumnElement, Connection, and_, select, update
 
 from cadnode.core.jobs import DeliveryStatus, ExamStatus
 from cadnode.core.proof import OPEN_PROOFS, ProofState, is_proved
@@ -33,7 +33,14 @@ def awaits_proof() -> ColumnElement[bool]:
 
 def exam_awaits_proof() -> ColumnElement[bool]:
     """True for exams with such a delivery."""
-    return exists().where(deliveries.c.job_id == jobs.c.id, awaits_proof())
+    return has_delivery(awaits_proof())
+
+
+def has_delivery(which: ColumnElement[bool]) -> ColumnElement[bool]:
+    """True for exams with a delivery of this sort."""
+    # Not EXISTS: PostgreSQL may answer that by reading the deliveries of all exams.
+    first = select(deliveries.c.id).where(deliveries.c.job_id == jobs.c.id, which).limit(1)
+    return first.scalar_subquery().is_not(None)
 
 
 def wanted_from(due_at: datetime | None) -> dict[str, object]:

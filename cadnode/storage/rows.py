@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, insert, literal_column, or_, select
 
 from cadnode.core.errors import IllegalMove, LeaseLost, NotFound
 from cadnode.core.exam import ExamImage, ImageState
@@ -148,10 +148,15 @@ def stored_result(row: AnyRow) -> StoredResult:
     )
 
 
+# Written out: an index of some rows is used for a value that the database knows when it plans.
+IS_PENDING = deliveries.c.status == literal_column("'pending'")
+IS_KEPT = jobs.c.status != literal_column("'purged'")
+
+
 def free_delivery(now: datetime) -> ColumnElement[bool]:
     """True for deliveries that wait and that nobody holds."""
     return and_(
-        deliveries.c.status == "pending",
+        IS_PENDING,
         lease_is_over(deliveries.c.lease_owner, deliveries.c.lease_until, now),
     )
 

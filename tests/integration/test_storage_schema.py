@@ -151,7 +151,7 @@ def test_an_exam_that_the_older_schema_has_no_word_for_is_told_in_its_words(file
     assert rows(file)["jobs"][0][3] == "cancelled"
 
 
-@pytest.mark.parametrize("version", ["0002", "0003", "head", "base", "-1", ""])
+@pytest.mark.parametrize("version", ["0002", "0003", "0004", "head", "base", "-1", ""])
 def test_back_is_only_to_an_older_version(version: str, file: Path, url: str):
     restore("0001", file)
     if version == wanted_version():

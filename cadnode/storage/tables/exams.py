@@ -67,6 +67,14 @@ jobs = Table(
         sqlite_where=text("lease_until IS NOT NULL"),
         postgresql_where=text("lease_until IS NOT NULL"),
     ),
+    # What may be purged, the oldest first.
+    Index(
+        "ix_jobs_to_purge",
+        "finished_at",
+        "id",
+        sqlite_where=text("status <> 'purged'"),
+        postgresql_where=text("status <> 'purged'"),
+    ),
 )
 
 # What an exam is looked for by; the only patient data outside the files. See `keep_identifiers`.
@@ -221,6 +229,16 @@ deliveries = Table(
     Index(None, "destination", "status", "due_at"),
     Index(None, "destination", "proof", "proof_due_at"),
     Index(None, "destination", "delivered_at"),
+    # What is claimed, in the order in which it is.
+    Index(
+        "ix_deliveries_pending",
+        "destination",
+        "priority",
+        "due_at",
+        "id",
+        sqlite_where=text("status = 'pending'"),
+        postgresql_where=text("status = 'pending'"),
+    ),
 )
 
 commitments = Table(
