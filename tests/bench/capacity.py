@@ -227,7 +227,7 @@ class Found:
                     f"{percentile(self.delays_measured, share):.2f}",
                 ]
             )
-        rows += [["", "", ""], ["**Of one full-size exam**", "core seconds", "exams/h and core"]]
+        rows += [["", "", ""], ["**one full-size exam**", "core seconds", "exams/h and core"]]
         whole = self.whole
         parts = {
             "receiver": whole.of_receiver,
@@ -241,8 +241,8 @@ class Found:
         rows += [
             [
                 f"database: {each.name}",
-                f"{each.transactions:.0f} transactions, {1000 * each.seconds:.1f} ms",
-                f"{3600 / each.seconds:.0f} exams/h",
+                f"{each.seconds:.3f} of {each.scarce}, {each.transactions:.0f} transactions",
+                f"{3600 / each.seconds:.0f}",
             ]
             for each in self.databases
         ]
@@ -274,7 +274,6 @@ class Found:
         on_host = 3600 / (whole.of_worker - VIEWS * whole.model)
         receiver = 3600 / whole.of_receiver
         gpu = 3600 * GPU_SHARE * GPU_FLOPS / (PATCH_FLOP * self.patches * VIEWS)
-        base = self.databases[-1]
         return [
             [
                 f"**{programme.exams_per_year:,.0f} exams a year**, {programme.days:.0f} days of "
@@ -300,11 +299,15 @@ class Found:
                 f"{programme.tb_per_day:.1f} TB a day",
                 f"{RETENTION_DAYS * programme.tb_per_day:.0f} TB",
             ],
-            [
-                f"the busiest the database gets ({base.name})",
-                f"{demand / (3600 / base.seconds):.0%} of one writer",
-                "1, and its replica",
-            ],
+            *(
+                [
+                    "cores of the database server, and its replica",
+                    f"{demand / 3600 * each.transactions:.0f} transactions/s that write",
+                    str(needed(demand, 3600 / each.seconds)),
+                ]
+                for each in self.databases
+                if each.name != "SQLite"
+            ),
         ]
 
 
