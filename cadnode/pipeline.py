@@ -20,7 +20,7 @@ from typing import Any
 
 import structlog
 
-from cadnode.core.analysis import analyze_mammogram
+from cadnode.core.analysis import Prepared, analyze
 from cadnode.core.eligibility import judge
 from cadnode.core.errors import ImageFailed, InstanceConflict, OutOfTries
 from cadnode.core.exam import (
@@ -49,6 +49,7 @@ from cadnode.core.ports import (
 from cadnode.core.reasons import Reason
 from cadnode.core.retry import RetryRules
 from cadnode.outgoing import Outgoing
+from cadnode.reading_ahead import ReadingAhead
 
 log = structlog.get_logger(__name__)
 
@@ -120,7 +121,11 @@ class Pipeline(Outgoing):
         """Analyze what is new; close the exam if it is complete, else wait for more."""
         images = list(exam.images)
         if not _has_its_result(exam):
-            images = [self._settle(exam, image, pulse) for image in images]
+            reading = self._reading(exam)
+            images = [
+                self._settle(exam, image, pulse, reading=reading, after=images[place:])
+                for place, image in enumerate(images, start=1)
+            ]
         complete = completed_by(
             images, self._rules.exam, last_image_at=exam.last_image_at, now=self._clock()
         )
@@ -183,11 +188,19 @@ class Pipeline(Outgoing):
     # ---- inside the steps ------------------------------------------------------------------
 
     def _settle(
-        self, exam: Exam, image: ExamImage, pulse: Callable[[], None], *, closing: bool = False
+        self,
+        exam: Exam,
+        image: ExamImage,
+        pulse: Callable[[], None],
+        *,
+        closing: bool = False,
+        reading: ReadingAhead | None = None,
+        after: Sequence[ExamImage] = (),
     ) -> ExamImage:
         """Look at one image unless that is done, and return it as it stands now.
 
         A For Processing image is held until the exam closes: its For Presentation image may come.
+        While the model works on it, the next of the images `after` is read.
         """
         held = image.state is ImageState.RECEIVED and image.intent is Intent.PROCESSING
         if held and not closing:
@@ -196,7 +209,8 @@ class Pipeline(Outgoing):
         if settled and image.reason is not Reason.HAS_ITS_RESULT:
             return image
         pulse()
-        if self._store.begin_image(exam, image.id, now=self._clock()) > IMAGE_TRIES:
+        reading = reading or self._reading(exam)
+        if reading.tries(image) > IMAGE_TRIES:
             return self._failed(exam, image, ImageFailed(Reason.WORKER_LOST), None)
         header = None
         try:
@@ -210,29 +224,44 @@ class Pipeline(Outgoing):
                 return self._record(exam, image, ImageState.SET_ASIDE, header, reason=reason)
             if reason is not None:
                 raise ImageFailed(reason)
-            return self._read(exam, image, header, pulse)
+            spec = self._classifier().spec
+            prepared = reading.prepared(image, header, spec)
+            reading.look_ahead(image, after, spec)
+            return self._read(exam, image, header, prepared, pulse)
         except ImageFailed as failure:
             return self._failed(exam, image, failure, header)
 
+    def _reading(self, exam: Exam) -> ReadingAhead:
+        return ReadingAhead(
+            self._reader,
+            self._files,
+            analyzed_views=self._rules.analyzed_views,
+            begin=lambda image: self._store.begin_image(exam, image.id, now=self._clock()),
+        )
+
     def _read(
-        self, exam: Exam, image: ExamImage, header: ImageHeader, pulse: Callable[[], None]
+        self,
+        exam: Exam,
+        image: ExamImage,
+        header: ImageHeader,
+        prepared: Prepared,
+        pulse: Callable[[], None],
     ) -> ExamImage:
-        mammogram = self._reader.mammogram(self._files.path_of(image.path), header)
-        reading = analyze_mammogram(mammogram, self._classifier(), on_batch=pulse)
+        found = analyze(prepared, self._classifier(), on_batch=pulse)
         log.info(
             "analyzed",
             exam=exam.id,
             sop_instance_uid=image.sop_instance_uid,
-            patches=reading.patches,
-            findings=len(reading.findings),
+            patches=found.patches,
+            findings=len(found.findings),
         )
         return self._record(
             exam,
             image,
             ImageState.ANALYZED,
             header,
-            patch_map=reading.patch_map,
-            findings=reading.findings,
+            patch_map=found.patch_map,
+            findings=found.findings,
         )
 
     def _of_this_model(self, image: ExamImage) -> ExamImage:

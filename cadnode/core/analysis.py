@@ -17,6 +17,10 @@ from cadnode.core.model import ModelSpec, PatchScores
 from cadnode.core.patch_map import HeatMap, PatchMap
 from cadnode.core.ports import Classifier
 
+BATCH = 32
+"""Patches scored between two calls of `on_batch`: some tenths of a second, or seconds where the
+CPU is slow."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageReading:
@@ -32,26 +36,54 @@ class ImageReading:
         return len(self.patch_map.origins)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """One image, ready for the model."""
+
+    mammogram: Mammogram
+    grid: ModelGrid
+    origins: NDArray[np.intp]
+    """(n, 2): first (row, column) of each patch on the grid."""
+    patches: NDArray[np.float32]
+    """(n, patch_size, patch_size), normalised."""
+
+
+def prepare(mammogram: Mammogram, spec: ModelSpec) -> Prepared:
+    """All that comes before the model. Raises ImageFailed (NO_BREAST)."""
+    grid = to_model_grid(mammogram.pixels, mammogram.valid, mammogram.spacing, spec.pitch_mm)
+    pixels = NORMALISATIONS[spec.normalisation](grid.pixels, grid.breast)
+    origins = tile(grid.breast, patch_size=spec.patch_size, stride=spec.stride)
+    return Prepared(mammogram, grid, origins, cut(pixels, origins, spec.patch_size))
+
+
 def analyze_mammogram(
     mammogram: Mammogram,
     classifier: Classifier,
     *,
-    batch: int = 16,
+    batch: int = BATCH,
     on_batch: Callable[[], None] | None = None,
 ) -> ImageReading:
     """The reading of one image; `on_batch` is called after each batch of patches.
 
     Raises ImageFailed (NO_BREAST), ModelUnfit, and whatever `on_batch` raises.
     """
-    spec = classifier.spec
-    grid = to_model_grid(mammogram.pixels, mammogram.valid, mammogram.spacing, spec.pitch_mm)
-    pixels = NORMALISATIONS[spec.normalisation](grid.pixels, grid.breast)
-    origins = tile(grid.breast, patch_size=spec.patch_size, stride=spec.stride)
+    return analyze(prepare(mammogram, classifier.spec), classifier, batch=batch, on_batch=on_batch)
+
+
+def analyze(
+    prepared: Prepared,
+    classifier: Classifier,
+    *,
+    batch: int = BATCH,
+    on_batch: Callable[[], None] | None = None,
+) -> ImageReading:
+    """The reading of a prepared image. Raises ModelUnfit, and whatever `on_batch` raises."""
+    spec, mammogram = classifier.spec, prepared.mammogram
+    grid, origins = prepared.grid, prepared.origins
     answers = []
-    for start in range(0, len(origins), batch):
-        answers.append(
-            classifier.classify(cut(pixels, origins[start : start + batch], spec.patch_size))
-        )
+    # Batches of one size: what is left over would make a small one, which costs more a patch.
+    for part in np.array_split(prepared.patches, -(-len(origins) // batch)):
+        answers.append(classifier.classify(part))
         if on_batch is not None:
             on_batch()
     scores = PatchScores(
