@@ -20,7 +20,7 @@ from cadnode.core.errors import ConfigError
 from cadnode.training.batches import Batches
 from cadnode.training.event_log import EventLog
 from cadnode.training.labels import UNKNOWN, YES
-from cadnode.training.learner import Learner
+from cadnode.training.learner import Learner, same_every_epoch
 from cadnode.training.metrics import auc
 from cadnode.training.network import build, load_weights, start_from, weights_of
 from cadnode.training.options import FitOptions
@@ -82,6 +82,12 @@ def fit(
     when the folder holds a run with other options. `speed` changes nothing of what is trained but
     the rounding.
     """
+    speed = speed or SpeedOptions()
+    if speed.cache_frozen == "on" and not same_every_epoch(options, cache):
+        raise ConfigError(
+            "the frozen part's outputs can be kept only without augmentation and on whole patches"
+            " (--no-augment)"
+        )
     run.mkdir(parents=True, exist_ok=True)
     _same_options(run, options)
     training, validation = _split(cache, options, held_out)
@@ -89,7 +95,7 @@ def fit(
     model = _network(options)
     # Before the learner: it folds the frozen layers as they are now.
     _restore(run, model.variables)
-    learner = Learner(model, cache, options, speed or SpeedOptions(), run / "frozen")
+    learner = Learner(model, cache, options, speed, run / "frozen")
     batches = Batches(
         cache,
         training,

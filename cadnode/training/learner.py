@@ -10,7 +10,6 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from cadnode.core.errors import ConfigError
 from cadnode.training.batches import Batches, Targets
 from cadnode.training.fast_layers import Adam
 from cadnode.training.frozen_outputs import FrozenOutputs, Tensors, name_of, row_bytes
@@ -37,7 +36,7 @@ class Learner:
         aside: Path,
     ) -> None:
         """`aside` is the folder for the frozen part's outputs. Raises ConfigError when they are
-        wanted and not possible."""
+        wanted and the disk has no room."""
         self._cache = cache
         self.precision = precision_here(speed.precision)
         self._parts = in_two_parts(network, self.precision)
@@ -108,13 +107,7 @@ class Learner:
     def _open(self, options: FitOptions, speed: SpeedOptions, aside: Path) -> FrozenOutputs | None:
         if speed.cache_frozen == "off":
             return None
-        same = not options.augment and options.side == self._cache.patches.shape[1]
-        if not same:
-            if speed.cache_frozen == "on":
-                raise ConfigError(
-                    "the frozen part's outputs can be kept only without augmentation"
-                    " and on whole patches (--no-augment)"
-                )
+        if not same_every_epoch(options, self._cache):
             return None
         like = self._features(np.zeros((1, options.side, options.side, 1), np.float32))
         need = row_bytes(like) * len(self._cache)
@@ -127,6 +120,11 @@ class Learner:
         return FrozenOutputs(
             aside, like, rows=len(self._cache), of=name_of(weights, self.precision)
         )
+
+
+def same_every_epoch(options: FitOptions, cache: PatchCache) -> bool:
+    """Whether the network sees the very same images again in each epoch."""
+    return not options.augment and options.side == cache.patches.shape[1]
 
 
 def _taken(folder: Path) -> int:
