@@ -11,7 +11,7 @@ from cadnode.core.hints import Hints, Line, NoHints
 from cadnode.core.metrics import Metrics
 from cadnode.core.processes import DELIVERY
 from cadnode.queueing.background import BackgroundHints
-from cadnode.queueing.broker import Broker
+from cadnode.queueing.broker import Broker, BrokerSettings
 from cadnode.queueing.consumer import Consumer, Step
 from cadnode.storage.database import Database
 from cadnode.storage.hints import HintRecords
@@ -61,15 +61,19 @@ def sweep_lanes(
 
 def broker_of(settings: Settings) -> Broker:
     """The broker that the settings name, not connected yet; for one thread."""
-    table = settings.celery
-    return Broker(table.broker_url, table.prefix, destinations_of(settings))
+    return Broker(broker_settings(settings))
 
 
 def consumer_of(settings: Settings, queues: Sequence[Line], step: Step) -> Consumer:
     """Takes messages from these queues, not started yet."""
+    return Consumer(broker_settings(settings), queues=queues, step=step)
+
+
+def broker_settings(settings: Settings) -> BrokerSettings:
+    """Where the broker is."""
     table = settings.celery
-    return Consumer(
-        table.broker_url, table.prefix, destinations_of(settings), queues=queues, step=step
+    return BrokerSettings(
+        table.broker_url, table.prefix, tuple(destinations_of(settings)), table.ca
     )
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from tests.certificates import SiteCa
 from tests.peers import absent, free_port, require, stop, wait_for_port
 
 _RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
@@ -31,6 +32,14 @@ class BrokerServer(Protocol):
     @property
     def url(self) -> str: ...
 
+    @property
+    def tls_url(self) -> str:
+        """With a certificate for "localhost" that `ca` has issued."""
+        ...
+
+    @property
+    def ca(self) -> Path: ...
+
     def start(self) -> None:
         """Start it, for the first time or again, and wait until it answers."""
         ...
@@ -46,20 +55,38 @@ class RabbitMQ:
 
     folder: Path
     port: int = field(default_factory=free_port)
+    _tls_port: int = field(default_factory=free_port)
     _distribution: int = field(default_factory=free_port)
     _epmd: int = field(default_factory=free_port)
     _process: subprocess.Popen[bytes] | None = None
+
+    def __post_init__(self) -> None:
+        self._files = SiteCa(self.folder).issue("broker", "localhost")
 
     @property
     def url(self) -> str:
         """With the account that its settings make."""
         return f"amqp://cadnode:{PASSWORD}@127.0.0.1:{self.port}//"
 
+    @property
+    def tls_url(self) -> str:
+        """See BrokerServer.tls_url."""
+        return f"amqps://cadnode:{PASSWORD}@localhost:{self._tls_port}//"
+
+    @property
+    def ca(self) -> Path:
+        """Whose certificate it has."""
+        return self.folder / "ca.crt"
+
     def start(self) -> None:
         """See BrokerServer.start. Takes a few seconds."""
         (self.folder / "rabbitmq.conf").write_text(
             f"default_user = cadnode\ndefault_pass = {PASSWORD}\n"
             "vm_memory_high_watermark.absolute = 1GB\ndisk_free_limit.absolute = 20MB\n"
+            f"listeners.ssl.default = 127.0.0.1:{self._tls_port}\n"
+            f"ssl_options.cacertfile = {self.ca}\n"
+            f"ssl_options.certfile = {self._files.certificate}\n"
+            f"ssl_options.keyfile = {self._files.key}\nssl_options.verify = verify_none\n"
         )
         (self.folder / "enabled_plugins").write_text("[].\n")
         log = self.folder / "log"
@@ -126,17 +153,34 @@ class Redis:
 
     folder: Path
     port: int = field(default_factory=free_port)
+    _tls_port: int = field(default_factory=free_port)
     _process: subprocess.Popen[bytes] | None = None
+
+    def __post_init__(self) -> None:
+        self._files = SiteCa(self.folder).issue("broker", "localhost")
 
     @property
     def url(self) -> str:
         """With its password."""
         return f"redis://:{PASSWORD}@127.0.0.1:{self.port}/0"
 
+    @property
+    def tls_url(self) -> str:
+        """See BrokerServer.tls_url."""
+        return f"rediss://:{PASSWORD}@localhost:{self._tls_port}/0"
+
+    @property
+    def ca(self) -> Path:
+        """Whose certificate it has."""
+        return self.folder / "ca.crt"
+
     def start(self) -> None:
         """See BrokerServer.start."""
         command = [require("redis-server", "redis-server"), "--port", str(self.port)]
         command += ["--bind", "127.0.0.1", "--requirepass", PASSWORD, "--save", ""]
+        command += ["--tls-port", str(self._tls_port), "--tls-auth-clients", "no"]
+        command += ["--tls-cert-file", str(self._files.certificate)]
+        command += ["--tls-key-file", str(self._files.key), "--tls-ca-cert-file", str(self.ca)]
         log = self.folder / "log"
         with log.open("ab") as output:
             self._process = subprocess.Popen(

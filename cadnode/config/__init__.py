@@ -379,9 +379,13 @@ def _absolute(settings: Settings, base: Path) -> Settings:
     storage = settings.storage.model_copy(
         update={name: (base / path).resolve() for name, path in places.items() if path}
     )
+    celery = settings.celery
+    if celery.ca is not None:
+        celery = celery.model_copy(update={"ca": (base / celery.ca).resolve()})
     return settings.model_copy(
         update={
             "audit": audit,
+            "celery": celery,
             "node": node,
             "notify": notify,
             "tls": tls,

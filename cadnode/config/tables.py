@@ -307,6 +307,7 @@ class CeleryTable(_Table):
 
     enabled: bool = False
     broker_url: str = "amqp://guest:guest@localhost:5672//"
+    ca: Path | None = None
     prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "cadnode"
     sweep_seconds: Positive = 2.0
     idle_seconds: Positive = 10.0

@@ -6,9 +6,13 @@ nothing of a patient, and nothing that would be missed if it were lost.
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from cadnode.core.errors import BrokerUnavailable, ConfigError
 from cadnode.core.hints import Hint, Line, lines
@@ -27,7 +31,20 @@ CONNECT_SECONDS = 4.0
 SEND_SECONDS = 5.0
 
 
-def make_app(url: str, prefix: str, destinations: Sequence[str]) -> Celery:
+@dataclass(frozen=True, slots=True)
+class BrokerSettings:
+    """Where the broker is, and which queues a node has there."""
+
+    url: str = field(repr=False)
+    """With its password."""
+    prefix: str
+    """Of its queues."""
+    destinations: tuple[str, ...]
+    ca: Path | None = None
+    """Whose certificates are trusted, for amqps and rediss; None: those the system trusts."""
+
+
+def make_app(settings: BrokerSettings) -> Celery:
     """A Celery application that knows the queues of a node; nothing is connected yet.
 
     Raises ConfigError when Celery is not installed.
@@ -39,9 +56,10 @@ def make_app(url: str, prefix: str, destinations: Sequence[str]) -> Celery:
         raise ConfigError(
             f"celery.enabled needs the extra `celery` (pip install 'cadnode[celery]'): {error}"
         ) from error
+    url, prefix = settings.url, settings.prefix
     exchange = Exchange(prefix, type="direct")
     redis = _is_redis(url)
-    names = [queue_name(prefix, line) for line in lines(destinations)]
+    names = [queue_name(prefix, line) for line in lines(settings.destinations)]
     app = Celery(prefix, broker=url, set_as_current=False)
     app.conf.update(
         task_queues=[
@@ -74,6 +92,7 @@ def make_app(url: str, prefix: str, destinations: Sequence[str]) -> Celery:
         broker_connection_max_retries=None,
         # A step keeps the connection waiting for longer than a heartbeat may be late.
         broker_heartbeat=0,
+        broker_use_ssl=_tls(settings),
         broker_transport_options=_redis_options() if redis else {"write_timeout": SEND_SECONDS},
     )
     return app
@@ -87,12 +106,12 @@ def queue_name(prefix: str, line: Line) -> str:
 class Broker:
     """One connection for one thread: gives hints and counts those that wait."""
 
-    def __init__(self, url: str, prefix: str, destinations: Sequence[str]) -> None:
+    def __init__(self, settings: BrokerSettings) -> None:
         """Nothing is connected yet. Raises ConfigError when Celery is not installed."""
-        self._app = make_app(url, prefix, destinations)
-        self._prefix = prefix
-        self._lines = lines(destinations)
-        self._redis = _is_redis(url)
+        self._app = make_app(settings)
+        self._prefix = settings.prefix
+        self._lines = lines(settings.destinations)
+        self._redis = _is_redis(settings.url)
         self._connection: Connection | None = None
 
     def give(self, hints: Sequence[Hint]) -> None:
@@ -166,6 +185,25 @@ def _why(error: BaseException) -> str:
 
 def _is_redis(url: str) -> bool:
     return url.startswith(("redis", "sentinel"))
+
+
+def _tls(settings: BrokerSettings) -> dict[str, object] | None:
+    """How the broker's certificate is checked; None for a connection in clear."""
+    parts = urlsplit(settings.url.partition(";")[0])
+    ca = None if settings.ca is None else str(settings.ca)
+    if parts.scheme == "rediss":
+        return {
+            "ssl_cert_reqs": ssl.CERT_REQUIRED,
+            "ssl_ca_certs": ca,
+            "ssl_check_hostname": True,
+        }
+    if parts.scheme == "amqps":
+        return {
+            "cert_reqs": ssl.CERT_REQUIRED,
+            "ca_certs": ca,
+            "server_hostname": parts.hostname,
+        }
+    return None
 
 
 def _redis_options() -> dict[str, object]:

@@ -16,7 +16,7 @@ from typing import Protocol
 import structlog
 
 from cadnode.core.hints import Line
-from cadnode.queueing.broker import TASK, make_app, queue_name
+from cadnode.queueing.broker import TASK, BrokerSettings, make_app, queue_name
 
 log = structlog.get_logger(__name__)
 
@@ -41,16 +41,14 @@ class Consumer:
 
     def __init__(
         self,
-        url: str,
-        prefix: str,
-        destinations: Sequence[str],
+        settings: BrokerSettings,
         *,
         queues: Sequence[Line],
         step: Step,
     ) -> None:
         """Nothing is connected yet. Raises ConfigError when Celery is not installed."""
-        self._app = make_app(url, prefix, destinations)
-        self._queues = [queue_name(prefix, line) for line in queues]
+        self._app = make_app(settings)
+        self._queues = [queue_name(settings.prefix, line) for line in queues]
         self._app.task(_task(step), name=TASK, shared=False)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="celery", daemon=True)

@@ -445,3 +445,22 @@ def test_who_cancels_a_delivered_exam_is_told_that_only_its_proofs_end(config, s
     done = Decision(Verdict.DONE, None, "the destination answered 0x0000")
     store.exams.record_delivery(delivery, stored, done, proof_due_at=NOW, now=NOW)
     assert "stays delivered" in run(config, "jobs", "cancel", "1", "--why", "gone").output
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("work", "--lanes", "analysis,sweeping"), "analysis, delivery, proof, housekeeping"),
+        (("celery-worker", "--lane", "proof"), "analysis, delivery or all"),
+    ],
+)
+def test_lanes_nobody_knows_are_refused_with_those_there_are(config, words, said):
+    answer = run(config, *words)
+    assert answer.exit_code == 2
+    assert said in " ".join(answer.output.replace("│", " ").split())
+
+
+def test_a_celery_worker_without_a_broker_is_told_to_set_one_up(config):
+    answer = run(config, "celery-worker")
+    assert isinstance(answer.exception, ConfigError)
+    assert "celery.enabled" in str(answer.exception)

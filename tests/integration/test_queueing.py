@@ -23,9 +23,10 @@ from cadnode.core.jobs import Priority
 from cadnode.core.metrics import NoMetrics
 from cadnode.core.processes import ANALYSIS, DELIVERY
 from cadnode.queueing.background import BackgroundHints
-from cadnode.queueing.broker import Broker
+from cadnode.queueing.broker import Broker, BrokerSettings
 from cadnode.queueing.consumer import Consumer
 from tests.brokers import PASSWORD, BrokerServer, rabbitmq, redis
+from tests.certificates import SiteCa
 from tests.peers import free_port
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -47,6 +48,10 @@ def server(request: pytest.FixtureRequest, servers: dict[str, BrokerServer]) -> 
     return servers[request.param]
 
 
+def site(url: str, prefix: str, ca: Path | None = None) -> BrokerSettings:
+    return BrokerSettings(url, prefix, ("pacs",), ca)
+
+
 @pytest.fixture
 def prefix() -> str:
     return next(prefixes)
@@ -54,7 +59,7 @@ def prefix() -> str:
 
 @pytest.fixture
 def broker(server: BrokerServer, prefix: str) -> Iterator[Broker]:
-    made = Broker(server.url, prefix, ["pacs"])
+    made = Broker(site(server.url, prefix))
     yield made
     made.close()
 
@@ -79,7 +84,7 @@ class Taken:
 @contextmanager
 def consuming(server: BrokerServer, prefix: str, *lines: Line) -> Iterator[Taken]:
     taken = Taken()
-    consumer = Consumer(server.url, prefix, ["pacs"], queues=lines, step=taken)
+    consumer = Consumer(site(server.url, prefix), queues=lines, step=taken)
     consumer.start()
     try:
         yield taken
@@ -120,6 +125,7 @@ def test_urgent_exams_are_taken_first_one_at_a_time_and_from_the_worker_s_queues
 WORKER = """
 import sys, time
 from cadnode.core.hints import ANALYSIS, Line
+from cadnode.queueing.broker import BrokerSettings
 from cadnode.queueing.consumer import Consumer
 
 def step(line, exam_id):
@@ -127,7 +133,7 @@ def step(line, exam_id):
     time.sleep(600)
 
 url, prefix = sys.argv[1:]
-consumer = Consumer(url, prefix, ["pacs"], queues=[Line(ANALYSIS)], step=step)
+consumer = Consumer(BrokerSettings(url, prefix, ("pacs",)), queues=[Line(ANALYSIS)], step=step)
 consumer.start()
 consumer.thread.join()
 """
@@ -137,7 +143,7 @@ def test_the_message_of_a_killed_worker_goes_back_to_the_queue(
     servers: dict[str, BrokerServer], prefix: str
 ):
     url = servers["rabbitmq"].url
-    broker = Broker(url, prefix, ["pacs"])
+    broker = Broker(site(url, prefix))
     broker.give([hint(7)])
     worker = subprocess.Popen([sys.executable, "-c", WORKER, url, prefix], stdout=subprocess.PIPE)
     assert worker.stdout is not None
@@ -155,14 +161,14 @@ def test_a_broker_that_is_away_is_said_so_without_its_password(scheme: str):
     url = f"{scheme}://somebody:{PASSWORD}@127.0.0.1:{free_port()}/0"
     begun = time.monotonic()
     with pytest.raises(BrokerUnavailable, match="E921") as error:
-        Broker(url, "site", []).give([hint(1)])
+        Broker(site(url, "site")).give([hint(1)])
     assert PASSWORD not in str(error.value)
     assert "127.0.0.1" in str(error.value)
     assert time.monotonic() - begun < 10
 
 
 def test_a_wrong_password_is_said_so_without_it(server: BrokerServer, prefix: str):
-    wrong = Broker(server.url.replace(PASSWORD, "a-guess"), prefix, ["pacs"])
+    wrong = Broker(site(server.url.replace(PASSWORD, "a-guess"), prefix))
     with pytest.raises(BrokerUnavailable) as error:
         wrong.waiting()
     assert "a-guess" not in str(error.value)
@@ -182,6 +188,21 @@ def test_a_broker_that_was_killed_takes_hints_again_and_workers_take_them(
         server.start()
         wait_until(lambda: _given(broker, hint(2, line=PACS)))
         wait_until(lambda: (PACS, 2) in taken.seen)
+
+
+def test_the_certificate_of_a_broker_is_checked(server: BrokerServer, prefix: str, tmp_path: Path):
+    trusting = Broker(site(server.tls_url, prefix, server.ca))
+    trusting.give([hint(1)])
+    wait_until(lambda: trusting.waiting()[EXAMS] == 1)
+    trusting.close()
+    other = SiteCa(tmp_path, "another")
+    for settings in (
+        site(server.tls_url, prefix, other.file),
+        site(server.tls_url, prefix),
+        site(server.tls_url.replace("localhost", "127.0.0.1"), prefix, server.ca),
+    ):
+        with pytest.raises(BrokerUnavailable, match="certificate verify failed"):
+            Broker(settings).give([hint(2)])
 
 
 def test_check_says_whether_the_broker_answers_and_not_its_password(
@@ -222,7 +243,7 @@ def test_hints_left_at_the_end_are_given_before_the_process_goes(
     servers: dict[str, BrokerServer], prefix: str
 ):
     url = servers["rabbitmq"].url
-    broker = Broker(url, prefix, ["pacs"])
+    broker = Broker(site(url, prefix))
     hints = BackgroundHints(AllDue(), broker, metrics=NoMetrics(), clock=lambda: NOW)
     for study in "123312":
         hints.study_changed(study)
@@ -230,6 +251,6 @@ def test_hints_left_at_the_end_are_given_before_the_process_goes(
     thread.start()
     hints.close()
     thread.join(PATIENCE)
-    counting = Broker(url, prefix, ["pacs"])
+    counting = Broker(site(url, prefix))
     wait_until(lambda: counting.waiting()[EXAMS] == 3)
     counting.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cadnode.children import programs
+from cadnode.children import celery_programs, programs
 from cadnode.config import Settings, load_settings
 from cadnode.core.errors import ConfigError
 
@@ -58,3 +58,23 @@ def test_workers_that_cannot_be_started_are_refused_with_the_settings(tmp_path, 
     file.write_text(f"[work]\n{lines}\n")
     with pytest.raises(ConfigError, match=said):
         load_settings(file, {})
+
+
+@pytest.mark.parametrize(
+    ("lane", "concurrency", "lanes"),
+    [
+        ("analysis", 1, ["analysis"]),
+        ("delivery", 3, ["delivery"]),
+        ("all", 1, ["delivery", "analysis"]),
+        ("all", 2, ["delivery", "analysis", "analysis"]),
+    ],
+)
+def test_a_celery_worker_is_a_process_for_each_message_at_a_time(
+    tmp_path, lane, concurrency, lanes
+):
+    file = tmp_path / "cadnode.toml"
+    found = [
+        " ".join(program.command[3:]) for program in celery_programs(lane, "1", concurrency, file)
+    ]
+    device = {"analysis": " --device 1", "delivery": ""}
+    assert found == [f"celery-worker --lane {one}{device[one]} --config {file}" for one in lanes]

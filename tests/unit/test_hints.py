@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -9,7 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from cadnode.core.errors import BrokerUnavailable, CadnodeError, DatabaseUnavailable
+from cadnode.core.errors import (
+    BrokerUnavailable,
+    CadnodeError,
+    ConfigError,
+    DatabaseUnavailable,
+)
 from cadnode.core.hints import Hint, Line, missing
 from cadnode.core.metrics import HINTS, Counter, NoMetrics
 from cadnode.core.processes import ANALYSIS, DELIVERY
@@ -17,6 +23,7 @@ from cadnode.core.retry import RetryRules
 from cadnode.hinted import HintedLane
 from cadnode.queueing import background
 from cadnode.queueing.background import BackgroundHints
+from cadnode.queueing.broker import Broker, BrokerSettings
 from cadnode.sweeping import SweepLane
 from cadnode.worker import AnalysisLane
 from tests.unit.bench import LEASE, Bench
@@ -156,6 +163,34 @@ def test_what_has_no_room_is_counted_and_nobody_waits(desk: Desk, monkeypatch):
     assert desk.counted.hints["lost"] == 2
     desk.hints.run_once()
     assert len(desk.broker.given) == 3
+
+
+def test_whoever_commits_waits_for_nobody_while_the_broker_hangs(desk: Desk, monkeypatch):
+    hangs, goes_on = threading.Event(), threading.Event()
+
+    def hang(_hints: Sequence[Hint]) -> None:
+        hangs.set()
+        assert goes_on.wait(30)
+
+    monkeypatch.setattr(desk.broker, "give", hang)
+    desk.hints.exam_changed(1)
+    turn = threading.Thread(target=desk.hints.run_once)
+    turn.start()
+    assert hangs.wait(30)
+    for exam_id in range(2, 1000):
+        desk.hints.exam_changed(exam_id)
+    assert turn.is_alive()
+    goes_on.set()
+    turn.join()
+    monkeypatch.undo()
+    desk.hints.run_once()
+    assert len(desk.broker.given) == 998
+
+
+def test_without_celery_the_settings_that_want_it_say_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "celery", None)
+    with pytest.raises(ConfigError, match=r"E101 .*cadnode\[celery\]"):
+        Broker(BrokerSettings("amqp://host", "cadnode", ()))
 
 
 def test_the_last_turn_disconnects(desk: Desk):
