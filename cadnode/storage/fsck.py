@@ -242,5 +242,3 @@ def _ask(facts: NodeFacts, archives: Mapping[str, Holdings]) -> tuple[list[Discr
         except CadnodeError as error:
             unchecked.append(f"{name}: {error}")
     return lacking, unchecked
-
-
