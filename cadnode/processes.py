@@ -298,7 +298,10 @@ def _unfinished(threads: Sequence[threading.Thread], deadline: float) -> Sequenc
 
 
 def _load(classifier: Callable[[], Classifier]) -> None:
-    """Load the model before the first image comes, so that no exam waits for it."""
+    """Load what takes long before the first image comes, so that no exam waits for it."""
+    from cadnode.dicom.object_header import read_tables
+
+    read_tables()
     try:
         loaded = classifier()
     except CadnodeError as error:

@@ -16,7 +16,7 @@ from pydicom import Sequence as DicomSequence
 from pydicom.config import IGNORE
 from pydicom.datadict import dictionary_VR
 from pydicom.tag import Tag
-from pydicom.uid import UID, ExplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian, MammographyCADSRStorage
 
 from cadnode import __version__
 from cadnode.core.exam import BuiltResult, ExamReport
@@ -179,6 +179,22 @@ def new_object(
     made.file_meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
     made.file_meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
     return made
+
+
+def read_tables() -> None:
+    """Have highdicom read its tables of attributes, which it does with the first object: half a
+    second that no exam shall wait."""
+    uid = derive_uid("no object")
+    SOPClass(
+        study_instance_uid=uid,
+        series_instance_uid=uid,
+        series_number=1,
+        sop_instance_uid=uid,
+        sop_class_uid=MammographyCADSRStorage,
+        instance_number=1,
+        modality="SR",
+        manufacturer="",
+    )
 
 
 def revised(report: ExamReport) -> str:
