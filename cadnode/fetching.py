@@ -84,7 +84,12 @@ class Fetcher:
     """Fetches from one source; for one thread. `stopping` ends what is under way."""
 
     def __init__(
-        self, app: App, source: SourceTable, store: Store, spool: NodeFiles, stopping: threading.Event
+        self,
+        app: App,
+        source: SourceTable,
+        store: Store,
+        spool: NodeFiles,
+        stopping: threading.Event,
     ) -> None:
         self._app = app
         self._source = source
