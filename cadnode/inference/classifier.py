@@ -14,9 +14,10 @@ from cadnode.core.errors import ModelUnfit
 from cadnode.core.model import SCREENED, ModelSpec, PatchScores, RunsOn
 from cadnode.inference.engine import Engine
 
-BAND = 1.5
+BAND = 0.8
 """In log-odds, below the lowest operating point: what bfloat16 puts no lower than this is scored
-again. On real films it moved no score above that point by more than a third of it."""
+again. Twice the most by which bfloat16 put any score near that point too low, in 4,019 patches of
+70 films and detector images (0.40)."""
 
 
 class BundleClassifier:
