@@ -1,4 +1,4 @@
-"""`cadnode db backup|upgrade|downgrade|status`: the job database itself."""
+"""`cadnode db backup|copy|upgrade|downgrade|status`: the job database itself."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 from cadnode.app import utc_now
 from cadnode.cli.output import ConfigOption, JsonOption, app_for, print_json
 from cadnode.storage.database import upgrade as upgrade_schema
+from cadnode.storage.moving import copy_all
 from cadnode.storage.schema import Backup, back_up, backup_name, check_downgrade, schema_state
 from cadnode.storage.schema import downgrade as downgrade_schema
 
@@ -29,6 +30,18 @@ def backup(
 ) -> None:
     """Copy the database while the node runs; the copy is checked before it gets its name."""
     _print_backup(back_up(app_for(config).settings.database_url, file.absolute()))
+
+
+@db.command()
+def copy(
+    url: Annotated[
+        str, typer.Argument(metavar="URL", help="Of an empty database, as in [database] url.")
+    ],
+    config: ConfigOption = None,
+) -> None:
+    """Copy everything into another database, as from SQLite to PostgreSQL; stop the node first."""
+    exams = copy_all(app_for(config).settings.database_url, url, now=utc_now())
+    typer.echo(f"Copied, with {exams} exams: let [database] url name it from now on.")
 
 
 @db.command()
