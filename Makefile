@@ -5,6 +5,7 @@
 # make fuzz     mutated input for every parser: SECONDS=60 shared by all of them
 # make faults   faults on a real node, an hour: N=1000 SEED=1, or one ROUND=17 of a seed again
 # make bench    every benchmark into docs/performance.md, an hour on a quiet machine: ARGS='--only inference'
+# make cluster-faults  the same over a cluster of processes: N=200 SEED=1, ten minutes
 # make container  the image's steps in a bare Debian, then node and archive as compose.yaml runs them
 # make check    format, lint, types, import rules
 # make audit    every pinned package asked about at the vulnerability service
@@ -23,7 +24,7 @@ BIN := .venv/bin
 READY := .venv/.ready-$(EXTRA)
 TOOLS := .venv-tools/.ready
 
-.PHONY: tools demo console screenshots test fuzz faults bench container check format lock clean audit licences conformance sbom
+.PHONY: tools demo console screenshots test fuzz faults cluster-faults bench container check format lock clean audit licences conformance sbom
 
 demo: $(READY)
 	$(BIN)/python -m cadnode.demo --out demo-out $(ARGS)
@@ -48,6 +49,10 @@ faults: $(READY)
 # The page keeps what was measured before of those that ARGS leave out.
 bench: $(READY)
 	$(BIN)/python -m tests.bench --docs docs/performance.md $(ARGS)
+
+cluster-faults: N = 200
+cluster-faults: $(READY)
+	$(BIN)/python -m tests.faults.cluster -n $(N) --seed $(SEED) --docs docs/reliability.md $(ARGS)
 
 # Takes minutes, root and debootstrap.
 container: $(READY)
