@@ -88,7 +88,7 @@ def train(
     masks: Masks = None,
     start: Annotated[
         Path | None,
-        typer.Option(exists=True, dir_okay=False, help=".npz of layer/variable arrays."),
+        typer.Option(exists=True, help="Weights: a bundle's folder, or .npz of layer/variable."),
     ] = None,
     epochs: Annotated[int, typer.Option(min=1)] = 120,
     learning_rate: Annotated[float, typer.Option(min=1e-8)] = 1e-4,

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cadnode.core.errors import ConfigError
+from cadnode.inference.bundle import load_bundle
 from cadnode.training.batches import Batches
 from cadnode.training.event_log import EventLog
 from cadnode.training.labels import UNKNOWN, YES
@@ -177,13 +178,19 @@ def _split(
 def _network(options: FitOptions) -> keras.Model:
     model = build(frozen_layers=options.frozen_layers)
     if options.starting_weights is not None:
-        with np.load(options.starting_weights) as arrays:
-            start = dict(arrays)
+        start = _starting_weights(options.starting_weights)
         if "patch/kernel" in start:
             load_weights(model, start)
         else:
             start_from(model, start)
     return model
+
+
+def _starting_weights(path: Path) -> dict[str, NDArray[np.float32]]:
+    if path.is_dir():
+        return load_bundle(path).arrays()
+    with np.load(path) as arrays:
+        return dict(arrays)
 
 
 def _rate(options: FitOptions, step: int, total: int) -> float:

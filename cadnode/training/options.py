@@ -37,12 +37,15 @@ class FitOptions:
     average: float = 0.0
     """Momentum of the moving average of the weights; 0 keeps the last weights."""
     starting_weights: Path | None = None
-    """An .npz of `layer/variable` arrays; None starts from random numbers."""
+    """An .npz of `layer/variable` arrays, or a bundle's folder; None starts from random numbers."""
 
     def as_settings(self) -> dict[str, Any]:
-        """Plain values for a manifest; the path becomes the file's name."""
+        """Plain values for a manifest; the path becomes the file's name, or the bundle's."""
         values = asdict(self)
-        values["starting_weights"] = self.starting_weights.name if self.starting_weights else ""
+        start = self.starting_weights
+        values["starting_weights"] = start.name if start else ""
+        if start and start.is_dir():
+            values["starting_weights"] = f"{start.resolve().parent.name} {start.resolve().name}"
         return {key: value for key, value in values.items() if value is not None}
 
 

@@ -17,9 +17,11 @@ from cadnode.inference.bundle import load_bundle, verify_golden
 from cadnode.inference.runtime import load_classifier
 from cadnode.training.clusters import ClusterRules, draw_cluster
 from cadnode.training.commands import EvaluateOptions, IntoBundle, evaluate, train
+from cadnode.training.fit import fit
 from cadnode.training.image_files import as_mammogram
 from cadnode.training.options import BundleOptions, CutOptions, FitOptions, TrainOptions
 from cadnode.training.particles import Morphology, draw
+from cadnode.training.patch_cache import PatchCache
 from cadnode.training.simulator import synthetic_background
 
 PITCH = 0.2
@@ -89,6 +91,16 @@ def test_a_killed_training_goes_on_and_leaves_a_bundle_the_node_can_use(tmp_path
     assert "curves-training.json" in bundle.hashes
     assert "Results on the held-out patients" in bundle.card()
     assert "<img" in trained.report.read_text("utf-8")
+
+    gone_on = FitOptions(starting_weights=trained.bundle)
+    assert gone_on.as_settings()["starting_weights"] == "tiny 1.0.0"
+    first = fit(
+        PatchCache(wanted.run / "cache", patch_size=64, map_size=2, capacity=1),
+        tmp_path / "gone-on",
+        replace(wanted.fit, epochs=1, learning_rate=1e-9, starting_weights=trained.bundle),
+    )
+    kernel = "conv5_block3_3_conv/kernel"
+    assert first.weights[kernel] == pytest.approx(bundle.arrays()[kernel], abs=1e-6)
 
     with pytest.raises(ConfigError, match="other options"):
         train([], replace(wanted, fit=replace(wanted.fit, epochs=3)), today=TODAY)
