@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from cadnode.app import App
 from cadnode.config import load_with_origins
 from cadnode.console import open_console
-from cadnode.storage.spool import Spool
+from cadnode.core.file_ports import NodeFiles
 from cadnode.store import Store
 from cadnode.web.access import csrf
 from cadnode.web.server import create_app
@@ -26,7 +26,7 @@ class ConsoleUnderTest:
 
     app: App
     store: Store
-    spool: Spool
+    spool: NodeFiles
     browser: TestClient
 
 

@@ -14,11 +14,11 @@ from sqlalchemy import make_url, select
 
 from cadnode.app import App
 from cadnode.config import load_settings
+from cadnode.core.file_ports import NodeFiles
 from cadnode.dimse.scp import StorageScp
 from cadnode.storage.database import upgrade
 from cadnode.storage.retention import remove_unknown
 from cadnode.storage.schema import downgrade
-from cadnode.storage.spool import Spool
 from cadnode.storage.tables import images, replaced_images
 from cadnode.store import Store
 from tests.contract.exams import T0, new_image, report
@@ -46,12 +46,12 @@ def store(app: App) -> Iterator[Store]:
 
 
 @pytest.fixture
-def spool(app: App) -> Spool:
+def spool(app: App) -> NodeFiles:
     return app.spool()
 
 
 @pytest.fixture
-def scp(app: App, store: Store, spool: Spool) -> Iterator[StorageScp]:
+def scp(app: App, store: Store, spool: NodeFiles) -> Iterator[StorageScp]:
     running = app.storage_scp(store.exams, spool)
     running.start()
     yield running
@@ -74,7 +74,7 @@ def paths(store: Store) -> tuple[list[str], list[str]]:
 
 
 def test_both_files_are_kept_and_known_and_the_new_one_is_the_image(
-    scp: StorageScp, store: Store, spool: Spool
+    scp: StorageScp, store: Store, spool: NodeFiles
 ):
     assert [send(scp, 1000), send(scp, 2000)] == [0x0000, 0x0000]
     (now,), (before,) = paths(store)
@@ -85,7 +85,7 @@ def test_both_files_are_kept_and_known_and_the_new_one_is_the_image(
 
 
 def test_three_senders_of_the_same_changed_image_at_once_make_one_change(
-    scp: StorageScp, store: Store, spool: Spool
+    scp: StorageScp, store: Store, spool: NodeFiles
 ):
     send(scp, 1000)
     meet, answers = threading.Barrier(3), list[int]()
@@ -107,7 +107,7 @@ def test_three_senders_of_the_same_changed_image_at_once_make_one_change(
 
 
 def test_bytes_that_come_back_use_the_file_that_is_there(
-    scp: StorageScp, store: Store, spool: Spool
+    scp: StorageScp, store: Store, spool: NodeFiles
 ):
     for size in (1000, 2000, 1000):
         assert send(scp, size) == 0x0000
@@ -117,7 +117,7 @@ def test_bytes_that_come_back_use_the_file_that_is_there(
 
 
 def test_a_cancelled_and_purged_exam_leaves_neither_file(
-    scp: StorageScp, store: Store, spool: Spool
+    scp: StorageScp, store: Store, spool: NodeFiles
 ):
     for size in (1000, 2000):
         send(scp, size)
@@ -128,7 +128,7 @@ def test_a_cancelled_and_purged_exam_leaves_neither_file(
 
 
 def test_one_uid_in_two_studies_is_refused_and_its_file_is_not_kept(
-    scp: StorageScp, store: Store, spool: Spool
+    scp: StorageScp, store: Store, spool: NodeFiles
 ):
     assert send(scp, 1000) == 0x0000
     assert send(scp, 2000, study="1.2.99") == 0x0111

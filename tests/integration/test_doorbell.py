@@ -49,7 +49,8 @@ def test_every_listener_hears_a_ring(tmp_path, doorbell):
 
 
 def test_a_ring_during_the_look_is_not_lost():
-    bell, stopping, looks = Bell(), threading.Event(), []
+    bell, stopping = Bell(), threading.Event()
+    looks: list[int] = []
 
     class Lane:
         name = "analysis"

@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 from cadnode import processes
 from cadnode.app import App
 from cadnode.config import load_settings
+from cadnode.core.file_ports import NodeFiles
 from cadnode.core.jobs import ExamStatus
 from cadnode.storage.spool import Spool
 from cadnode.store import Store
@@ -39,7 +40,7 @@ def store(app: App) -> Iterator[Store]:
 
 
 @contextmanager
-def housekeeping(app: App, store: Store, spool: Spool, turns: int) -> Iterator[None]:
+def housekeeping(app: App, store: Store, spool: NodeFiles, turns: int) -> Iterator[None]:
     """Until the purge has had so many turns."""
     taken = threading.Semaphore(0)
     purgeable = store.exams.purgeable
@@ -50,7 +51,7 @@ def housekeeping(app: App, store: Store, spool: Spool, turns: int) -> Iterator[N
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(store.exams, "purgeable", counted)
-        scheduler = processes._housekeeping(app, store, spool)
+        scheduler = processes._housekeeping(app, store, spool, wanted=True)
         try:
             yield
             for _ in range(turns):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -25,7 +25,7 @@ from tests.unit.sr_reports import TWO_CLUSTERS, report_of
 class _QuickApp(App):
     """The real parts, but for the model."""
 
-    def classifier(self) -> Classifier:
+    def classifier(self, note: Callable[[int, float], None] = lambda *_: None) -> Classifier:
         return FakeClassifier()
 
 

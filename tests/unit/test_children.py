@@ -10,7 +10,7 @@ from cadnode.core.errors import ConfigError
 
 
 def settings_of(**work: object) -> Settings:
-    return Settings(work=work, web={"enabled": False})
+    return Settings.model_validate({"work": work, "web": {"enabled": False}})
 
 
 def commands(settings: Settings) -> list[tuple[str, str]]:

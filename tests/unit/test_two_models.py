@@ -27,7 +27,7 @@ def use(bench: Bench, spec) -> None:
     bench.pipeline._classifier = lambda: FakeClassifier(spec)
 
 
-def models_of_last_result(bench: Bench) -> tuple[str, set[str]]:
+def models_of_last_result(bench: Bench) -> tuple[str, set[str | None]]:
     """The version the report names, and the models that have read its images."""
     named = bench.builder.reports[-1].algorithm.version
     return named, {image.value.model for image in bench.store.images.values()}
