@@ -73,6 +73,13 @@ class Port:
     """Whether other processes listen on the same address; the system spreads what comes."""
 
 
+class _Unchanged(list[PresentationContext]):
+    """Contexts that every association can have as they are; to copy them takes milliseconds."""
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> list[PresentationContext]:
+        return list(self)
+
+
 class Server(ThreadedAssociationServer):
     """Listens on one port, plain or TLS; a handshake takes place in the connection's own thread."""
 
@@ -93,7 +100,7 @@ class Server(ThreadedAssociationServer):
             ae,
             address,
             ae.ae_title,
-            contexts,
+            _Unchanged(contexts),
             evt_handlers=list(handlers),
             request_handler=_Handler,
         )
