@@ -42,7 +42,7 @@ OPEN = 20
 
 def measure(quick: bool) -> Section:
     """MB/s, memory per association, and how long a C-ECHO takes meanwhile."""
-    images, runs = (8, 1) if quick else (40, 5)
+    images, runs = (9, 1) if quick else (25, 5)
     with tempfile.TemporaryDirectory(prefix="cadnode-bench-") as name:
         folder = Path(name)
         files = make_images(folder / "images", images)
