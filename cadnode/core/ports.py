@@ -68,7 +68,8 @@ class Classifier(Protocol):
     def classify(self, patches: NDArray[np.float32]) -> PatchScores:
         """Scores for normalised patches of shape (n, patch_size, patch_size).
 
-        The same patch gets the same score, to 1e-4, in any batch. Raises ModelUnfit.
+        The same patch gets the same score in any batch, to 1e-4, or to 0.02 where it was computed
+        in bfloat16. Raises ModelUnfit.
         """
         ...
 
