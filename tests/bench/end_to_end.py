@@ -24,8 +24,8 @@ from tests.bench.section import Section, run_alone
 from tests.node.running import Node
 from tests.peers import orthanc
 
-EXAMS, QUICK_EXAMS = 12, 3
-PACE_SECONDS = 3.0
+EXAMS, QUICK_EXAMS = 10, 3
+PACE_SECONDS = 2.0
 """Between two views of an exam as it is taken; a modality needs longer."""
 
 STAGES = {
