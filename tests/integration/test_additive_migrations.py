@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
-from sqlalchemy import Inspector, inspect, text
+from sqlalchemy import Inspector, create_engine, inspect, text
 
 from cadnode.core.errors import DatabaseUnavailable
 from cadnode.core.jobs import ExamStatus
@@ -71,9 +71,29 @@ def test_every_version_of_the_schema_only_adds_to_the_one_before(url, tmp_path, 
             before.get_indexes(table)
         with database.write() as connection:
             command.upgrade(alembic_config(connection), new)
-        after = inspect(database._engine)
-        assert broken_by(before, after) == []
-        assert broken_by(after, before)
+        assert broken_by(before, inspect(database._engine)) == []
+
+
+def test_what_would_break_a_running_program_is_found():
+    before, after = create_engine("sqlite://"), create_engine("sqlite://")
+    with before.begin() as connection:
+        connection.execute(text("CREATE TABLE gone (a TEXT)"))
+        connection.execute(text("CREATE TABLE kept (a TEXT, b TEXT, c TEXT, d TEXT)"))
+    with after.begin() as connection:
+        connection.execute(
+            text("CREATE TABLE kept (b INTEGER, c TEXT NOT NULL, d TEXT, e TEXT NOT NULL)")
+        )
+        connection.execute(text("CREATE UNIQUE INDEX one ON kept (d)"))
+    assert sorted(broken_by(inspect(before), inspect(after))) == [
+        "gone is gone",
+        "kept ['d'] must be unique now",
+        "kept.a is gone",
+        "kept.b has another type",
+        "kept.c may not be empty any more",
+        "kept.e must be filled by whoever does not know it",
+    ]
+    before.dispose()
+    after.dispose()
 
 
 def test_a_running_program_goes_on_when_a_newer_one_adds_to_the_schema(url):
