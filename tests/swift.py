@@ -9,7 +9,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import fsspec
 import pytest
 
 from cadnode.storage.objects import ObjectAccess
@@ -114,6 +113,9 @@ class Swift:
 @contextmanager
 def swift(folder: Path) -> Iterator[Swift]:
     """A Swift of its own below `folder`, on a file system with extended attributes."""
+    # Of an extra, and this module is loaded for every test.
+    import fsspec
+
     for name in (*_SERVERS, "proxy"):
         require(f"swift-{name}-server", f"swift-{name}")
     (folder / "devices" / "disk").mkdir(parents=True)
