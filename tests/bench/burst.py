@@ -18,6 +18,7 @@ from tests.bench.flow import (
     exam_files,
     node,
     percentile,
+    results_made,
     wait_for,
 )
 from tests.bench.section import Section, run_alone
@@ -52,7 +53,6 @@ def burst(exams: int, rows: int, columns: int, *, extra: str = "") -> Section:
                 ]
                 answered = [moment for sender in senders for moment in sender.wait()]
                 wait_for(running, each * SENDERS + 1, patience=PATIENCE)
-                ended = time.time()
             kept = counts(running)
             done = [event.at for event in events_of(running) if event.kind == "delivered"]
             patches = [
@@ -60,7 +60,7 @@ def burst(exams: int, rows: int, columns: int, *, extra: str = "") -> Section:
                 for event in running.events()
                 if event.get("event") == "analyzed" and "patches" in event
             ]
-            made = sum(len(running.detail(number)["results"]) for number in range(1, kept[0] + 1))
+            made = results_made(running)
         stored = len(archive.get("/instances"))
     whole = (each * SENDERS + 1, 4 * (each * SENDERS + 1))
     if kept[:2] != whole or len(answered) != 4 * each * SENDERS or stored != made:
@@ -71,7 +71,7 @@ def burst(exams: int, rows: int, columns: int, *, extra: str = "") -> Section:
         (rows, columns),
         exams=each * SENDERS,
         received=max(answered) - began,
-        took=ended - began,
+        took=max(done) - began,
         patches=statistics.fmean(patches),
         done=[moment - began for moment in done[1:]],
         memory=ram.samples,

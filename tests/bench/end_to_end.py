@@ -18,6 +18,7 @@ from tests.bench.flow import (
     exam_files,
     node,
     percentile,
+    results_made,
     wait_for,
 )
 from tests.bench.section import Section, run_alone
@@ -53,8 +54,7 @@ def measure(quick: bool) -> Section:
                     answered = sent(running, exam, pace)
                     reached = one_exam(running, sum(map(len, found.values())) + 1, answered)
                     found[how].append(reached)
-            exams_done = range(1, sum(map(len, found.values())) + 1)
-            made = sum(len(running.detail(number)["results"]) for number in exams_done)
+            made = results_made(running)
         stored = len(archive.get("/instances"))
     if stored != made:
         raise RuntimeError(f"the archive holds {stored} of {made} result objects")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import signal
@@ -10,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,12 +20,12 @@ from typing import Any
 import numpy as np
 from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select
 
-from cadnode.app import App
 from cadnode.config import load_settings
 from cadnode.core.uids import derive_uid
-from cadnode.storage.tables import events, images, jobs
+from cadnode.storage.database import Database
+from cadnode.storage.tables import events, images, jobs, results
 from tests.node.running import PATIENCE, Node, wait_until
 from tests.objects import SCREENING_VIEWS, breast_phantom, four_views, write
 from tests.peers import free_port, require
@@ -176,6 +177,11 @@ def counts(node: Node) -> tuple[int, int, dict[str, int]]:
     return sum(by_status.values()), kept, by_status
 
 
+def results_made(node: Node) -> int:
+    """How many result objects there are."""
+    return int(_rows(node, select(func.count()).select_from(results))[0][0])
+
+
 def open_exams(node: Node) -> int:
     """How many exams are neither delivered nor ended otherwise."""
     unfinished = ("receiving", "analyzed", "reported")
@@ -185,8 +191,8 @@ def open_exams(node: Node) -> int:
 def wait_for(node: Node, exams: int, *, patience: float = PATIENCE) -> None:
     """Until so many exams are delivered."""
     deadline = time.monotonic() + patience
-    statement = select(jobs.c.id).where(jobs.c.status == "delivered")
-    while len(_rows(node, statement)) < exams:
+    statement = select(func.count()).select_from(jobs).where(jobs.c.status == "delivered")
+    while _rows(node, statement)[0][0] < exams:
         if time.monotonic() > deadline or node.process.poll() is not None:
             raise RuntimeError(f"{exams} exams were not delivered:\n{node.log[-4000:]}")
         time.sleep(0.1)
@@ -198,11 +204,14 @@ def seconds(moment: datetime) -> float:
 
 
 def _rows(node: Node, statement: Select[Any]) -> Sequence[Any]:
-    with (
-        closing(App(load_settings(node.config, {})).open_store()) as store,
-        store.database.read() as connection,
-    ):
+    with _database(node.config).read() as connection:
         return connection.execute(statement).all()
+
+
+@functools.cache
+def _database(config: Path) -> Database:
+    # Opened once: what looks ten times a second shall not take a core from what it looks at.
+    return Database(load_settings(config, {}).database_url)
 
 
 def percentile(values: Sequence[float], share: float) -> float:
