@@ -11,10 +11,10 @@ from collections.abc import Iterator
 import pytest
 from pynetdicom.transport import AssociationSocket
 
-from tests.postgres import postgres, postgres_database, postgres_url
+from tests.postgres import database, postgres, postgres_database, postgres_url
 from tests.swift import object_store
 
-__all__ = ["object_store", "postgres", "postgres_database", "postgres_url"]
+__all__ = ["database", "object_store", "postgres", "postgres_database", "postgres_url"]
 
 
 def _shut_down_and_close(self: AssociationSocket) -> None:

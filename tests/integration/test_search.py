@@ -30,6 +30,7 @@ from cadnode.storage.search import SearchRecords
 from cadnode.storage.tables import exam_identifiers, jobs
 from tests.contract.exams import KNOWN, SECOND, T0, deliver, new_image, result
 from tests.integration.test_storage_plans import Plans
+from tests.postgres import PostgreSQL
 
 EXAMS = 300
 PATIENTS = ("P100", "P101", "P1", "P2", "Q100", "UNKNOWN")
@@ -71,10 +72,30 @@ ROWS = _rows()
 
 
 @pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     url = f"sqlite:///{tmp_path_factory.mktemp('search') / 'jobs.db'}"
     upgrade(url)
     database = Database(url)
+    fill(database)
+    yield database
+    database.close()
+
+
+@pytest.fixture(scope="module")
+def server(postgres: PostgreSQL) -> Iterator[Database]:
+    with postgres.migrated() as database:
+        fill(database)
+        yield database
+
+
+@pytest.fixture(params=["sqlite", "server"])
+def database(request: pytest.FixtureRequest) -> Database:
+    database: Database = request.getfixturevalue(request.param)
+    return database
+
+
+def fill(database: Database) -> None:
+    """One exam for each of the rows."""
     with database.write() as connection:
         for row in ROWS:
             connection.execute(
@@ -102,8 +123,6 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
                         study_date=row.known.study_date,
                     )
                 )
-    yield database
-    database.close()
 
 
 @pytest.fixture(params=["as it is", "looking at few"])
@@ -363,8 +382,8 @@ def plans() -> Iterator[Plans]:
 
 
 @pytest.mark.parametrize("search", some_searches()[::4])
-def test_no_search_reads_a_whole_table(database: Database, plans: Plans, search: ExamSearch):
-    records = SearchRecords(database)
+def test_no_search_reads_a_whole_table(sqlite: Database, plans: Plans, search: ExamSearch):
+    records = SearchRecords(sqlite)
     here = Cursor(T0 + 60 * SECOND, 9)
     records.find(search, limit=5)
     records.find(search, limit=5, cursor=here)

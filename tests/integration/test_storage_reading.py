@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
 
 import pytest
 
@@ -13,7 +11,7 @@ from cadnode.core.errors import NotFound
 from cadnode.core.exam import ImageState
 from cadnode.core.jobs import ExamStatus, Problem
 from cadnode.core.reasons import Reason
-from cadnode.storage.database import Database, upgrade
+from cadnode.storage.database import Database
 from cadnode.storage.exam_store import SqlExamStore
 from cadnode.storage.reading import ExamRecords
 from tests.contract.exams import (
@@ -32,14 +30,6 @@ from tests.contract.exams import (
     sent,
     take,
 )
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    upgrade(f"sqlite:///{tmp_path / 'jobs.db'}")
-    database = Database(f"sqlite:///{tmp_path / 'jobs.db'}")
-    yield database
-    database.close()
 
 
 @pytest.fixture
