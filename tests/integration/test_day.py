@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -38,15 +37,6 @@ from tests.integration.test_storage_schema import restore
 MIDNIGHT = datetime(2026, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    url = f"sqlite:///{tmp_path / 'jobs.db'}"
-    upgrade(url)
-    database = Database(url)
-    yield database
-    database.close()
 
 
 @pytest.fixture
@@ -243,6 +233,7 @@ def test_how_a_pull_ended_is_kept(database: Database):
     assert ended.due_at == MIDNIGHT + HOUR
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_the_day_reads_no_whole_table(store: SqlExamStore, database: Database, day: DayRecords):
     delivered(store, "1.1", last_image=MIDNIGHT, after=SECOND)
     plans = Plans()
