@@ -379,7 +379,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--pace", type=float, default=1.5, help="seconds from exam to exam")
     parser.add_argument("--workers", type=int, default=2, help="that analyze")
-    parser.add_argument("--settle-seconds", type=float, default=300.0)
+    parser.add_argument("--settle-seconds", type=float, default=1200.0)
     parser.add_argument("--out", type=Path, help="raw numbers as JSON")
     parser.add_argument("--docs", type=Path, help="a document with the markers for the table")
     return parser.parse_args()
