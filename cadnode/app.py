@@ -252,7 +252,9 @@ class App:
 
         model = self.settings.model
         told = {"": model.device, "cpu": "cpu"}.get(self.device, "gpu")
-        loaded = load_classifier(self.bundle(), device=told, precision=model.precision)
+        loaded = load_classifier(
+            self.bundle(), runtime=model.runtime, device=told, precision=model.precision
+        )
         return MeteredClassifier(loaded, self.metrics, note)
 
     def builders(self, reader: MammogramReader | None = None) -> list[OutputBuilder]:

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cadnode.app import App
+from cadnode.config import Settings
 from cadnode.core.errors import ModelUnfit
 from cadnode.core.model import BFLOAT16, FLOAT32, SCREENED
 from cadnode.core.ports import Classifier
@@ -72,6 +74,14 @@ def chosen(classifier: Classifier) -> str:
 def test_the_quickest_is_taken(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     engines(monkeypatch, openvino=FakeEngine(), keras=FakeEngine())
     assert chosen(load_classifier(bundle)) == "the quickest that is installed and agrees"
+
+
+def test_the_node_runs_what_its_settings_name(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engines(monkeypatch, openvino=FakeEngine(), onnxruntime=FakeEngine())
+    settings = Settings.model_validate({"model": {"folder": MODELS, "runtime": "onnxruntime"}})
+    assert chosen(App(settings).classifier()) == "as set"
 
 
 def test_what_is_not_installed_is_passed_over(
