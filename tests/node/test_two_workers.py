@@ -127,12 +127,13 @@ def settings(folder: Path, version: str, port: int, archive_port: int) -> Path:
 def models_of(node: Node, exam_id: int) -> set[str]:
     """The version that each image of an exam was read by, and that each of its results names."""
     detail = node.detail(exam_id)
-    named = {
-        version
-        for result in detail["results"]
-        for _, version in read_report(dcmread(node.folder / "data" / result["path"])).algorithms
-    }
-    return named | {image["model"].split()[-1] for image in detail["images"]}
+    found = {image["model"].split()[-1] for image in detail["images"]}
+    for result in detail["results"]:
+        report = read_report(dcmread(node.folder / "data" / result["path"]))
+        assert report.algorithms
+        found |= {version for _, version in report.algorithms}
+    assert detail["results"]
+    return found
 
 
 @pytest.mark.timeout(600)
