@@ -298,6 +298,7 @@ def run_cluster(
         runner = ClusterRunner(site, run, settle_seconds=settle_seconds, progress=progress)
         outcome = runner.run()
         if not outcome.good and evidence is not None:
+            evidence.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(site.log, evidence)
         return outcome
 
@@ -349,7 +350,7 @@ def main() -> int:
         run,
         workers=arguments.workers,
         settle_seconds=arguments.settle_seconds,
-        evidence=Path("cluster-evidence.log"),
+        evidence=Path("faults-out/cluster.log"),
         progress=progress,
     )
     text = markdown(run, outcome)
