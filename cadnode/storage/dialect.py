@@ -55,6 +55,8 @@ _CONNECTING = {
         for setting in (
             f"lock_timeout={BUSY_SECONDS}s",
             "idle_in_transaction_session_timeout=60s",
+            # It would take longer to compile a question than to answer it.
+            "jit=off",
             "tcp_keepalives_idle=10",
             "tcp_keepalives_interval=5",
             "tcp_keepalives_count=4",
