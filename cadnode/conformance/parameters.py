@@ -23,6 +23,7 @@ SINGLE: Final[Mapping[str, Mapping[str, str]]] = {
         "station_name": "Station Name (0008,1010) of created objects",
         "accept_unknown": "Whether a calling AE title that no entry fits may store",
         "max_associations": "Associations at once, of all peers together, that are accepted",
+        "receivers": "Processes that receive on one port; each keeps to the limits for itself",
     },
     "tls": {
         "listen": "Whether a port for TLS is listened on",
