@@ -42,20 +42,35 @@ log_address = {folder}/no-syslog
 log_level = ERROR
 """
 
-_SERVER = """
+# On a busy machine its servers wait for each other: after a second it would answer before the
+# listing names the object, and after some trouble ask a server no more.
+_PATIENCE = """conn_timeout = 20
+node_timeout = 60
+"""
+
+_SERVER = (
+    """
 [pipeline:main]
 pipeline = {name}-server
 [app:{name}-server]
 use = egg:swift#{name}
+container_update_timeout = 60
 """
+    + _PATIENCE
+)
 
 # `cache` is there for its promises only: nothing answers at its address, and nothing needs it.
-_PROXY = """
+_PROXY = (
+    """
 [pipeline:main]
 pipeline = catch_errors gatekeeper healthcheck cache listing_formats bulk s3api tempauth slo dlo proxy-server
 [app:proxy-server]
 use = egg:swift#proxy
 account_autocreate = true
+error_suppression_limit = 1000000
+"""
+    + _PATIENCE
+    + """
 [filter:catch_errors]
 use = egg:swift#catch_errors
 [filter:gatekeeper]
@@ -80,6 +95,7 @@ use = egg:swift#slo
 [filter:dlo]
 use = egg:swift#dlo
 """
+)
 
 
 @dataclass
