@@ -230,14 +230,15 @@ def without_identifiers(file: Path, scratch: Path) -> bytes:
 
 
 def open_to_others(folder: Path) -> list[str]:
-    """Files that are not 0600, and folders that are not 0700."""
+    """Files that are not 0600, and folders and sockets that are not 0700."""
     found = []
     for path in (folder, *folder.rglob("*")):
         try:
             mode = path.lstat().st_mode
         except FileNotFoundError:
             continue
-        allowed = 0o700 if stat.S_ISDIR(mode) else 0o600
+        # A socket gets its rights when it is bound, from the process's umask.
+        allowed = 0o700 if stat.S_ISDIR(mode) or stat.S_ISSOCK(mode) else 0o600
         if stat.S_IMODE(mode) != allowed:
             found.append(f"{path.relative_to(folder)}: {stat.S_IMODE(mode):o}")
     return found
