@@ -120,7 +120,7 @@ def way(object_store: Swift) -> Iterator[Relay]:
 
 @pytest.fixture
 def access(object_store: Swift, way: Relay) -> ObjectAccess:
-    return replace(object_store.access(), endpoint_url=f"http://127.0.0.1:{way.port}", seconds=5.0)
+    return replace(object_store.access(), endpoint_url=f"http://127.0.0.1:{way.port}", seconds=15.0)
 
 
 @pytest.fixture
