@@ -15,25 +15,21 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import structlog
-from apscheduler.schedulers.background import BackgroundScheduler
 
 from cadnode.app import App, lease_owner, once, utc_now
 from cadnode.bell import Bell
 from cadnode.children import celery_programs, programs
 from cadnode.config import Settings
-from cadnode.core.audit import ApplicationStarted, ApplicationStopped, StudyDeleted
-from cadnode.core.errors import CadnodeError, ConfigError, NothingToPurge, SpoolFull
-from cadnode.core.file_ports import NodeFiles
+from cadnode.core.audit import ApplicationStarted, ApplicationStopped
+from cadnode.core.errors import CadnodeError, ConfigError
 from cadnode.core.metrics import PROCESS_RESTARTS, begin
 from cadnode.core.ports import Classifier
 from cadnode.core.processes import HOUSEKEEPING, LANES
-from cadnode.core.retention import RECEIVED_AT_ONCE
 from cadnode.doorbell import Listener
 from cadnode.heartbeat import Vitals, moved, open_heart
+from cadnode.housekeeping import Housekeeping
 from cadnode.places import Place, clear_up, number_of, take_place
 from cadnode.starting import open_store
-from cadnode.storage.retention import purge, remove_unknown
-from cadnode.store import Store
 from cadnode.supervisor import (
     SETTINGS_STATUS,
     SUPERVISED,
@@ -53,10 +49,6 @@ STOP_SECONDS = 10.0
 
 WEB_STOP_SECONDS = 3.0
 """For a message that is on its way to a person; it is sent again otherwise."""
-
-RETENTION_MINUTES = 10
-SWEEP_MINUTES = 24 * 60
-DISK_WATCH_MINUTES = 1
 
 
 def receive(app: App) -> None:
@@ -130,7 +122,8 @@ def work(
     vitals = Vitals(app, drift=lambda: moved(app, store), lanes=chosen)
     classifier = once(vitals.classifier)
     pipeline = app.pipeline(store.exams, spool, classifier=classifier)
-    scheduler = _housekeeping(app, store, spool, wanted=HOUSEKEEPING in chosen)
+    house = Housekeeping(app, store, spool, wanted=HOUSEKEEPING in chosen)
+    house.start()
     lanes = work_lanes(
         app,
         store,
@@ -139,7 +132,7 @@ def work(
         chosen,
         hinted=hinted,
         results=results,
-        set_back=lambda: _run_all_now(scheduler),
+        set_back=house.run_all_now,
         stopping=stopping,
     )
     bells = dict.fromkeys([lane.name for lane in lanes.deliveries], results)
@@ -160,7 +153,7 @@ def work(
     lanes.stop()
     for bell in (images, results):
         bell.ring()
-    scheduler.shutdown(wait=False)
+    house.stop()
     deadline = time.monotonic() + STOP_SECONDS - 1
     unfinished = _unfinished(threads, deadline)
     app.audit.record(ApplicationStopped("work", os.getpid()))
@@ -174,8 +167,9 @@ def work(
     else:
         store.close()
         log.info("stopped", process="work")
-    if unfinished or loading.is_alive():
-        # Nor can loading the model, which holds nothing that anybody waits for.
+    if unfinished or loading.is_alive() or house.busy:
+        # Nor can loading the model, or a purge that waits for an object store: what they have not
+        # done by now is done after the next start.
         sys.stderr.flush()
         os._exit(0)
 
@@ -309,79 +303,6 @@ def _load(classifier: Callable[[], Classifier]) -> None:
     else:
         spec, on = loaded.spec, loaded.runs_on
         log.info("the model is ready", model=spec.name, version=spec.version, on=on.text)
-
-
-def _housekeeping(app: App, store: Store, spool: NodeFiles, *, wanted: bool) -> BackgroundScheduler:
-    purging = threading.Lock()
-
-    def purge_old() -> None:
-        # The watch over the disk may want it while it is running.
-        if purging.acquire(blocking=False):
-            try:
-                _purge(app, store, spool)
-            finally:
-                purging.release()
-
-    def sweep() -> None:
-        removed = remove_unknown(store.records, spool, now=utc_now())
-        if removed:
-            log.warning("removed files that no exam knows", files=removed)
-
-    def watch_disk() -> None:
-        if not spool.has_room(RECEIVED_AT_ONCE):
-            log.error("the disk is full: senders get 0xA700", code=SpoolFull.code)
-            purge_old()
-
-    scheduler = BackgroundScheduler(timezone="UTC")
-    for job, minutes in (
-        (purge_old, RETENTION_MINUTES),
-        (sweep, SWEEP_MINUTES),
-        (watch_disk, DISK_WATCH_MINUTES),
-    )[: None if wanted else 0]:
-        scheduler.add_job(
-            _survive(job),
-            "interval",
-            minutes=minutes,
-            next_run_time=utc_now(),
-            coalesce=True,
-            max_instances=1,
-            id=job.__name__,
-        )
-    scheduler.start()
-    return scheduler
-
-
-def _purge(app: App, store: Store, spool: NodeFiles) -> None:
-    def deleted(study_instance_uid: str, files: int) -> None:
-        app.audit.record(StudyDeleted(study_instance_uid, files))
-
-    rules = app.settings.retention_rules
-    report = purge(store.exams, spool, rules=rules, now=utc_now(), deleted=deleted)
-    if report.exams:
-        log.info("purged", exams=report.exams)
-    if report.missing:
-        log.error(
-            "the disk fills up and no exam may be purged: make room, raise the limits of"
-            " [retention], or see with `cadnode jobs list` what is not delivered yet",
-            code=NothingToPurge.code,
-            bytes_too_many=report.missing,
-        )
-
-
-def _run_all_now(scheduler: BackgroundScheduler) -> None:
-    """After the clock was set back: the scheduler would sleep until it is where it was."""
-    for job in scheduler.get_jobs():
-        job.modify(next_run_time=utc_now())
-
-
-def _survive(job: Callable[[], None]) -> Callable[[], None]:
-    def run() -> None:
-        try:
-            job()
-        except (CadnodeError, OSError) as error:
-            log.error("housekeeping failed", job=job.__name__, detail=str(error))
-
-    return run
 
 
 def _keep_private() -> None:

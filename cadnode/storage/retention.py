@@ -55,6 +55,19 @@ def remove_unknown(records: ExamRecords, spool: NodeFiles, *, now: datetime) -> 
     return removed
 
 
+def remove_abandoned(spool: NodeFiles, *, now: datetime) -> int:
+    """Delete what a receiver had begun a day ago and nobody went on with; returns how many files.
+
+    A receiver clears up its own folder when it starts; that of a machine that is gone has nobody.
+    """
+    removed = 0
+    for file in spool.walk(("incoming",)):
+        if file.is_partial and file.modified_at < now - UNKNOWN_AFTER:
+            spool.remove(file.path)
+            removed += 1
+    return removed
+
+
 def purge(
     store: ExamStore,
     spool: NodeFiles,

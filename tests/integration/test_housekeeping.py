@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import time
 from collections import namedtuple
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,11 +14,11 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from cadnode import processes
 from cadnode.app import App
 from cadnode.config import load_settings
 from cadnode.core.file_ports import NodeFiles
 from cadnode.core.jobs import ExamStatus
+from cadnode.housekeeping import Housekeeping
 from cadnode.storage.spool import Spool
 from cadnode.store import Store
 from tests.contract.exams import deliver, new_image, statuses
@@ -51,13 +53,14 @@ def housekeeping(app: App, store: Store, spool: NodeFiles, turns: int) -> Iterat
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(store.exams, "purgeable", counted)
-        scheduler = processes._housekeeping(app, store, spool, wanted=True)
+        house = Housekeeping(app, store, spool, wanted=True)
+        house.start()
         try:
             yield
             for _ in range(turns):
                 assert taken.acquire(timeout=20)
         finally:
-            scheduler.shutdown(wait=True)
+            house.stop(wait=True)
 
 
 def test_a_full_disk_with_nothing_to_purge_is_told_with_what_to_do(app: App, store: Store):
@@ -86,3 +89,20 @@ def test_a_full_disk_is_purged_and_then_nothing_is_told(app: App, store: Store):
     assert statuses(store.exams) == [ExamStatus.PURGED]
     assert {"E206"}.isdisjoint(line.get("code") for line in lines)
     assert any(line["event"] == "purged" and line["exams"] == 1 for line in lines)
+
+
+def test_what_a_machine_that_is_gone_had_begun_to_receive_is_swept_away(app: App, store: Store):
+    spool = Spool(app.settings.node.data_dir, 0, machine="one")
+    begun = Spool(app.settings.node.data_dir, 0, machine="gone").incoming_dir / "half.part"
+    begun.write_bytes(b"half")
+    long_ago = time.time() - 2 * 86_400
+    os.utime(begun, (long_ago, long_ago))
+    house = Housekeeping(app, store, spool, wanted=True)
+    house.start()
+    try:
+        deadline = time.monotonic() + 20
+        while begun.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        house.stop(wait=True)

@@ -19,7 +19,7 @@ from cadnode.core.exam import BuiltResult
 from cadnode.storage.database import Database, upgrade
 from cadnode.storage.exam_store import SqlExamStore
 from cadnode.storage.reading import ExamRecords
-from cadnode.storage.retention import UNKNOWN_AFTER, remove_unknown
+from cadnode.storage.retention import UNKNOWN_AFTER, remove_abandoned, remove_unknown
 from cadnode.storage.spool import Spool, place
 from tests.contract.exams import T0, new_image
 
@@ -195,6 +195,18 @@ def test_a_file_without_a_row_is_removed_after_a_day(spool: Spool, store: SqlExa
     assert remove_unknown(records, spool, now=late) == 1
     assert known.exists()
     assert not lost.exists()
+
+
+def test_what_was_begun_a_day_ago_goes_and_what_is_being_received_stays(spool: Spool):
+    for name in ("old.part", "new.part"):
+        receive(spool, b"half", name)
+    os.utime(spool.incoming_dir / "old.part", (T0.timestamp(), T0.timestamp()))
+    whole = receive(spool, b"whole", "whole")
+    os.utime(whole, (T0.timestamp(), T0.timestamp()))
+    assert remove_abandoned(spool, now=T0 + UNKNOWN_AFTER) == 0
+    late = T0 + UNKNOWN_AFTER + timedelta(seconds=5)
+    assert remove_abandoned(spool, now=late) == 1
+    assert sorted(path.name for path in spool.incoming_dir.iterdir()) == ["new.part", "whole"]
 
 
 def test_files_that_vanish_while_they_are_listed_are_left_out(
