@@ -22,8 +22,8 @@ PUTS_AT_ONCE = 8
 PART = 16 << 20
 SLOWEST = 4 << 20
 """Bytes in a second; a store that takes or gives less is in trouble."""
-LARGEST = 4 << 30
-"""Bytes of an object; before it is fetched nobody knows better."""
+PIECE = 1 << 18
+"""Bytes of an object that is fetched, in memory at once."""
 CONNECTIONS = 64
 CONNECT_SECONDS = 3.0
 """A store that is there answers within; a sender waits meanwhile."""
@@ -44,7 +44,8 @@ class ObjectAccess:
     ca: Path | None = None
     """Whom to trust behind an https:// endpoint, in place of the system's authorities."""
     seconds: float = 30.0
-    """For a request, retries included; an object gets a second more for each `SLOWEST` bytes."""
+    """For a request, retries included; an object gets a second more for each `SLOWEST` bytes, and
+    one that is put may wait as long for its turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +80,13 @@ class Objects:
 
     def put(self, file: Path, key: str) -> None:
         """The content of `file` as an object; all of it or nothing is there."""
-        with self._puts, self._translated():
+        with self._turn(), self._translated():
             size = file.stat().st_size
             self._call("put_file", str(file), self._path(key), size=size, chunksize=PART)
 
     def put_bytes(self, content: bytes, key: str) -> None:
         """`content` as an object; all of it or nothing is there."""
-        with self._puts, self._translated():
+        with self._turn(), self._translated():
             path = self._path(key)
             self._call("pipe_file", path, content, size=len(content), chunksize=PART)
 
@@ -93,7 +94,7 @@ class Objects:
         """The object as a file; False when there is none of this name."""
         with self._translated():
             try:
-                self._call("get_file", self._path(key), str(file), size=LARGEST)
+                self._fetch(key, file)
             except FileNotFoundError:
                 return self._gone(key)
         return True
@@ -151,6 +152,24 @@ class Objects:
                 self._opened = _open(self._access)
             return self._opened
 
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """One of a few puts at once. Whoever waits for a store that hangs waits no longer for the
+        others than for the store."""
+        if not self._puts.acquire(timeout=self._access.seconds):
+            raise ImageUnreachable(f"{self.name}: too many objects wait for the store")
+        try:
+            yield
+        finally:
+            self._puts.release()
+
+    def _fetch(self, key: str, file: Path) -> None:
+        from fsspec.asyn import sync
+
+        # Not `get_file`: how long it may take is known when the store has said how much there is.
+        bucket, _, path = self._path(key).partition("/")
+        sync(self._files.loop, _download, self._files, bucket, path, file, self._access.seconds)
+
     def _call(self, method: str, *arguments: object, size: int = 0, **named: object) -> Any:
         call: Callable[..., Any] = getattr(self._files, method)
         return call(*arguments, **named, timeout=self._access.seconds + size / SLOWEST)
@@ -166,6 +185,22 @@ class Objects:
             raise ImageUnreachable(f"{self.name}: there is no such bucket") from error
         except _errors() as error:
             raise ImageUnreachable(f"{self.name}: {_said(error)}") from error
+
+
+async def _download(files: Any, bucket: str, key: str, file: Path, seconds: float) -> None:
+    """The object as a file, or TimeoutError."""
+    answer = await asyncio.wait_for(
+        files._call_s3("get_object", Bucket=bucket, Key=key),
+        seconds,
+    )
+    body = answer["Body"]
+    try:
+        async with asyncio.timeout(seconds + answer["ContentLength"] / SLOWEST):
+            with file.open("wb") as stream:
+                while piece := await body.read(PIECE):
+                    stream.write(piece)
+    finally:
+        body.close()
 
 
 def _open(access: ObjectAccess) -> Any:

@@ -201,6 +201,8 @@ def test_what_was_begun_a_day_ago_goes_and_what_is_being_received_stays(spool: S
     for name in ("old.part", "new.part"):
         receive(spool, b"half", name)
     os.utime(spool.incoming_dir / "old.part", (T0.timestamp(), T0.timestamp()))
+    later = T0.timestamp() + 3600
+    os.utime(spool.incoming_dir / "new.part", (later, later))
     whole = receive(spool, b"whole", "whole")
     os.utime(whole, (T0.timestamp(), T0.timestamp()))
     assert remove_abandoned(spool, now=T0 + UNKNOWN_AFTER) == 0
