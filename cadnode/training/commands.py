@@ -40,7 +40,8 @@ from cadnode.training.report import patch_table_markdown, write_report
 from cadnode.training.split import PATCH_SPLIT_WARNING
 
 GOLDEN_PATCHES = 8
-LOWEST_THRESHOLD = 0.05
+LOWEST_THRESHOLD, HIGHEST_THRESHOLD = 0.05, 0.999
+"""Of the operating point that a training finds by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +227,9 @@ def _facts(
         pitch_mm=cut.pitch_mm,
         normalisation=cut.normalisation,
         map_size=cut.map_size,
-        thresholds=wanted.thresholds or (max(threshold, LOWEST_THRESHOLD),),
+        thresholds=wanted.thresholds
+        # Where the scores order nothing, no finite score is the best one.
+        or (min(max(threshold, LOWEST_THRESHOLD), HIGHEST_THRESHOLD),),
         recommended=wanted.recommended,
         code_version=code_version,
         training={**options.fit.as_settings(), "precision": precision, "patches": patches},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -208,6 +209,10 @@ def test_a_missing_file_makes_the_bundle_unfit(shipped: Bundle, tmp_path: Path) 
         ('normalisation = "local-contrast"', 'normalisation = "none"', "no normalisation"),
         ("thresholds = [", "thresholds = [0.01, ", "do not hold together"),
         ("patch_size = 224", "", "patch_size"),
+        ("map_size = 7", "map_size = 14", "a cell of the map for each 32 pixels"),
+        ("0.65]", "0.65, 0.0]", "not between 0 and 1"),
+        ("thresholds = [", "thresholds = [1.0, ", "not between 0 and 1"),
+        ("thresholds = [", "thresholds = [inf, ", "not between 0 and 1"),
     ],
 )
 def test_a_manifest_that_asks_for_what_we_have_not_got_is_refused(
@@ -220,6 +225,14 @@ def test_a_manifest_that_asks_for_what_we_have_not_got_is_refused(
     manifest.write_text(text.replace(old, new), "utf-8")
     with pytest.raises(ModelUnfit, match=why):
         load_bundle(folder)
+
+
+def test_a_golden_example_without_scores_makes_the_bundle_unfit(
+    shipped: Bundle, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "golden.npz", patches=np.zeros((1, 224, 224), np.uint8))
+    with pytest.raises(ModelUnfit, match=r"golden\.npz has no probability"):
+        replace(shipped, folder=tmp_path).golden()
 
 
 def test_the_latest_version_is_the_highest_not_the_last_by_name(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from cadnode.core.errors import ConfigError
 from cadnode.inference.bundle import load_bundle, verify_golden
 from cadnode.inference.runtime import load_classifier
 from cadnode.training.clusters import ClusterRules, draw_cluster
-from cadnode.training.commands import EvaluateOptions, IntoBundle, evaluate, train
+from cadnode.training.commands import EvaluateOptions, IntoBundle, _facts, evaluate, train
 from cadnode.training.fit import fit
 from cadnode.training.image_files import as_mammogram
 from cadnode.training.options import BundleOptions, CutOptions, FitOptions, TrainOptions
@@ -63,6 +63,16 @@ def options(folder: Path) -> TrainOptions:
 
 class Killed(Exception):
     pass
+
+
+@pytest.mark.parametrize(
+    ("found", "written"), [(np.inf, 0.999), (1.0, 0.999), (0.0, 0.05), (0.7, 0.7)]
+)
+def test_scores_that_order_nothing_still_leave_an_operating_point(
+    tmp_path: Path, found: float, written: float
+) -> None:
+    wanted = replace(options(tmp_path), bundle=BundleOptions("tiny", "1.0.0"))
+    assert _facts(wanted, found, "", 1, "float32").thresholds == (written,)
 
 
 def test_a_killed_training_goes_on_and_leaves_a_bundle_the_node_can_use(tmp_path: Path) -> None:
