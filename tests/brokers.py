@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -46,6 +46,10 @@ class BrokerServer(Protocol):
 
     def kill(self) -> None:
         """SIGKILL; what it has on disk stays."""
+        ...
+
+    def frozen(self) -> AbstractContextManager[None]:
+        """It hangs meanwhile: connections stay, and nothing is answered."""
         ...
 
 
@@ -104,6 +108,17 @@ class RabbitMQ:
     def kill(self) -> None:
         """See BrokerServer.kill."""
         self._end(signal.SIGKILL)
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """See BrokerServer.frozen."""
+        assert self._process is not None
+        group = self._process.pid
+        os.killpg(group, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.killpg(group, signal.SIGCONT)
 
     def stop(self) -> None:
         """End it; what it holds is about to be deleted."""
@@ -194,6 +209,16 @@ class Redis:
         if process is not None:
             process.kill()
             process.wait()
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """See BrokerServer.frozen."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
 
 def _accepts(port: int) -> bool:

@@ -28,7 +28,8 @@ HIGHEST = 4
 """Priority of a message; more than there is use for now, since a queue keeps what it was made with."""
 
 CONNECT_SECONDS = 4.0
-SEND_SECONDS = 5.0
+ANSWER_SECONDS = 5.0
+"""A broker that takes longer to take or to say something hangs, and counts as away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ def make_app(settings: BrokerSettings) -> Celery:
         # A step keeps the connection waiting for longer than a heartbeat may be late.
         broker_heartbeat=0,
         broker_use_ssl=_tls(settings),
-        broker_transport_options=_redis_options() if redis else {"write_timeout": SEND_SECONDS},
+        broker_transport_options=_redis_options() if redis else _amqp_options(),
     )
     return app
 
@@ -206,10 +207,15 @@ def _tls(settings: BrokerSettings) -> dict[str, object] | None:
     return None
 
 
+def _amqp_options() -> dict[str, object]:
+    return {"read_timeout": ANSWER_SECONDS, "write_timeout": ANSWER_SECONDS}
+
+
 def _redis_options() -> dict[str, object]:
     return {
         "priority_steps": list(range(HIGHEST + 1)),
         "queue_order_strategy": "priority",
         "socket_connect_timeout": CONNECT_SECONDS,
+        "socket_timeout": ANSWER_SECONDS,
         "socket_keepalive": True,
     }

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -188,6 +188,24 @@ def test_a_broker_that_was_killed_takes_hints_again_and_workers_take_them(
         server.start()
         wait_until(lambda: _given(broker, hint(2, line=PACS)))
         wait_until(lambda: (PACS, 2) in taken.seen)
+
+
+def test_a_broker_that_hangs_counts_as_away_and_keeps_no_worker_from_ending(
+    server: BrokerServer, prefix: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("cadnode.queueing.broker.ANSWER_SECONDS", 0.5)
+    broker = Broker(site(server.url, prefix))
+    # The worker ends first, while the broker still hangs.
+    with ExitStack() as frozen, consuming(server, prefix, EXAMS) as taken:
+        broker.give([hint(1)])
+        wait_until(lambda: taken.exams == [1])
+        frozen.enter_context(server.frozen())
+        begun = time.monotonic()
+        with pytest.raises(BrokerUnavailable, match="E921"):
+            broker.waiting()
+        assert time.monotonic() - begun < 10
+    wait_until(lambda: _given(broker, hint(2)))
+    broker.close()
 
 
 def test_the_certificate_of_a_broker_is_checked(server: BrokerServer, prefix: str, tmp_path: Path):
