@@ -65,6 +65,16 @@ def _bucket(value: str) -> str:
     return value.rstrip("/")
 
 
+def _ends_before_its_path(url: str) -> bool:
+    """False for a URL whose password has a character that ends it too early."""
+    parts = urlsplit(url)
+    try:
+        return parts.port != 0 and "@" not in parts.path + parts.query + parts.fragment
+    except ValueError:
+        # It names what it took for the port: a part of the password.
+        return False
+
+
 def _mailbox(value: str) -> str:
     local, at, domain = value.rpartition("@")
     if not (local and at and domain) or not value.isprintable() or " " in value:
@@ -315,12 +325,17 @@ class CeleryTable(_Table):
     @model_validator(mode="after")
     def _broker_is_known(self) -> CeleryTable:
         # A message that names the value would show its password.
-        schemes = ("amqp", "amqps", "pyamqp", "redis", "rediss", "sentinel")
+        schemes = ("amqp", "amqps", "pyamqp", "redis", "rediss")
         for url in self.broker_url.split(";"):
             if url.partition("://")[0] not in schemes or "://" not in url:
                 raise ValueError(
                     "broker_url is written as amqp://user:password@host:5672//"
                     " or redis://:password@host:6379/0"
+                )
+            if not _ends_before_its_path(url):
+                raise ValueError(
+                    "broker_url is written as amqp://user:password@host:5672//"
+                    " with %2F, %3F, %23 for a /, ? or # in the password"
                 )
         return self
 

@@ -185,7 +185,7 @@ def _why(error: BaseException) -> str:
 
 
 def _is_redis(url: str) -> bool:
-    return url.startswith(("redis", "sentinel"))
+    return url.startswith("redis")
 
 
 def _tls(settings: BrokerSettings) -> dict[str, object] | None:

@@ -120,7 +120,8 @@ class Database:
         try:
             yield
         except ProgrammingError as error:
-            if getattr(error.orig, "sqlstate", None) != _NOT_ALLOWED:
+            # With no statement it came while connecting: of a parameter of the URL.
+            if error.statement is not None and getattr(error.orig, "sqlstate", "") != _NOT_ALLOWED:
                 raise
             raise self._unavailable(error) from error
         except (IntegrityError, DataError):
@@ -222,8 +223,11 @@ def parse_url(url: str) -> URL:
     """The parts of a database URL. Raises DatabaseUnavailable for one that cannot be read."""
     try:
         return make_url(url)
-    except ArgumentError as error:
-        raise DatabaseUnavailable("the database URL cannot be read") from error
+    except (ArgumentError, ValueError):
+        # The error names what it took for the port, which may be a part of the password.
+        raise DatabaseUnavailable(
+            "the database URL cannot be read: a @, : or / in its password is written %40, %3A, %2F"
+        ) from None
 
 
 def shown_url(url: URL) -> str:

@@ -125,6 +125,22 @@ def test_a_url_nobody_knows_is_unavailable(url: str):
         Database(url)
 
 
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("postgresql+psycopg://cadnode:a@host:hush/x", "is written %40"),
+        ("postgresql+psycopg://cadnode:hush@localhost:1/x?sslmod=require", '"sslmod"'),
+        ("postgresql+psycopg://cadnode:hush@localhost:1/x?connect_timeout=ten", "'ten'"),
+    ],
+)
+def test_a_wrong_url_of_a_server_is_said_so_without_its_password(url: str, said: str):
+    with pytest.raises(DatabaseUnavailable) as error:
+        Database(url).check()
+    assert said in str(error.value)
+    assert "hush" not in str(error.value)
+    assert error.value.__cause__ is None or "hush" not in str(error.value.__cause__)
+
+
 def test_the_name_of_a_database_holds_no_password():
     url = parse_url(
         "postgresql+psycopg://u:hush@h/d?password=hush&sslpassword=hush&sslmode=require"

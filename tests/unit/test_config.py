@@ -189,6 +189,23 @@ def test_a_broker_nobody_knows_is_refused_without_its_password(tmp_path, url):
 @pytest.mark.parametrize(
     "url",
     [
+        "amqp://cadnode:a-/secret@host:5672//",
+        "amqp://cadnode:12#a-secret@host:5672//",
+        "redis://:12?a-secret@host:6379/0",
+        "amqp://host:99999//",
+        "sentinel://:a-secret@host:26379",
+    ],
+)
+def test_a_broker_url_that_is_cut_short_by_its_password_is_refused_without_it(tmp_path, url):
+    with pytest.raises(ConfigError, match="broker_url is written as amqp://") as error:
+        load_settings(write(tmp_path, f"[celery]\nbroker_url = {url!r}"), {})
+    assert "a-" not in str(error.value)
+    assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
         "amqp://cadnode:a-secret@host:5672//",
         "redis://:a-secret@host:6379/0",
         "amqp://cadnode:a-secret@one//;amqp://cadnode:a-secret@two//",
