@@ -9,11 +9,24 @@ from numpy.typing import NDArray
 
 from cadnode.core.errors import ModelUnfit
 from cadnode.core.model import FLOAT32, RunsOn
+from cadnode.inference.engine import unfit
 from cadnode.inference.folded import INPUT, Array, Convolution, Folded
 from cadnode.inference.hardware import has_amx
 
 SHAPES = (4, 32)
 """Batches that are compiled where every shape is compiled for itself; others are filled up."""
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What the backend raises where a device has no memory left, or lacks a kernel."""
+    if keras.backend.backend() != "tensorflow":
+        return (RuntimeError, ValueError)
+    import tensorflow as tf
+
+    return (RuntimeError, ValueError, tf.errors.OpError)
+
+
+_FAILURES = _failures()
 
 
 class KerasEngine:
@@ -33,6 +46,8 @@ class KerasEngine:
         try:
             with keras.device(self._device):
                 self._model = build(network)
+        except _FAILURES as error:
+            unfit(self._runs_on.runtime, error)
         finally:
             keras.config.set_dtype_policy(before)
         on_cpu = self._device.startswith("cpu")
@@ -54,8 +69,11 @@ class KerasEngine:
         if not self._any_size:
             shape = next(size for size in SHAPES if size >= count)
             patches = np.concatenate([patches, np.zeros((shape - count, *patches.shape[1:]), "f4")])
-        with keras.device(self._device):
-            answer = self._model.predict_on_batch(patches[..., None])
+        try:
+            with keras.device(self._device):
+                answer = self._model.predict_on_batch(patches[..., None])
+        except _FAILURES as error:
+            unfit(self._runs_on.runtime, error)
         return (
             np.asarray(answer["probability"][:count, 0], np.float32),
             np.asarray(answer["maps"][:count, :, :, 0], np.float32),
@@ -141,14 +159,23 @@ def _no_shorter_float32() -> None:
     tf.config.experimental.enable_tensor_float_32_execution(False)
 
 
+def has_accelerator() -> bool:
+    """True when the backend can use something faster than the CPU."""
+    return bool(_accelerators())
+
+
+def _accelerators() -> list[str]:
+    found = [str(name).lower() for name in keras.distribution.list_devices()]
+    return [name for name in found if not name.startswith("cpu")]
+
+
 def _device(wanted: str) -> str:
-    found = [name.lower() for name in keras.distribution.list_devices()]
-    accelerators = [name for name in found if not name.startswith("cpu")]
+    accelerators = _accelerators()
     if wanted == "gpu" and not accelerators:
         raise ModelUnfit(f"no GPU that Keras' {keras.backend.backend()} backend can use")
     if wanted == "cpu" or not accelerators:
         return "cpu:0"
-    return str(accelerators[0])
+    return accelerators[0]
 
 
 def _backend() -> str:

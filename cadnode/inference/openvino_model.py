@@ -8,8 +8,8 @@ import threading
 import numpy as np
 from numpy.typing import NDArray
 
-from cadnode.core.errors import ModelUnfit
 from cadnode.core.model import FLOAT32, RunsOn
+from cadnode.inference.engine import unfit
 from cadnode.inference.folded import INPUT
 
 # Importing openvino imports its conversion tool, and that reports to its maker over the network
@@ -38,7 +38,7 @@ class OpenVinoEngine:
             compiled = core.compile_model(core.read_model(model=model), "CPU", settings)
             self._request = compiled.create_infer_request()
         except RuntimeError as error:
-            raise ModelUnfit(f"OpenVINO: {_first_line(error)}") from error
+            unfit("OpenVINO", error)
         self._lock = threading.Lock()
 
     @property
@@ -55,9 +55,5 @@ class OpenVinoEngine:
             try:
                 answer = self._request.infer({INPUT: np.ascontiguousarray(patches)})
             except RuntimeError as error:
-                raise ModelUnfit(f"OpenVINO: {_first_line(error)}") from error
+                unfit("OpenVINO", error)
             return np.array(answer["probability"]), np.array(answer["maps"])
-
-
-def _first_line(error: RuntimeError) -> str:
-    return str(error).strip().partition("\n")[0]

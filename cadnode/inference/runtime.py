@@ -2,7 +2,8 @@
 
 By itself it takes the first in `ORDER` that is installed and gives the golden scores. The order is
 that of their speed with this network on a CPU, with and without AMX, at every batch size
-(docs/performance.md); on a GPU, Keras alone.
+(docs/performance.md); on a GPU, Keras alone. What gives them in float32 only is taken in float32,
+after the others.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import structlog
 
 from cadnode.core.errors import ModelUnfit
-from cadnode.core.model import BFLOAT16, FLOAT32
+from cadnode.core.model import BFLOAT16, FLOAT32, SCREENED
 from cadnode.inference.bundle import Bundle, verify_golden
 from cadnode.inference.classifier import BundleClassifier
 from cadnode.inference.engine import Engine
@@ -92,14 +94,18 @@ def _first_that_agrees(
     bundle: Bundle, network: _Network, device: str, precision: str
 ) -> Classifier:
     tried: list[str] = []
-    for runtime in _candidates(device):
+    waiting = deque((runtime, precision) for runtime in _candidates(device))
+    while waiting:
+        runtime, wanted = waiting.popleft()
         why = "; ".join(["the quickest that is installed and agrees", *tried])
         try:
-            classifier = _load(bundle, network, runtime, device, precision, why=why)
+            classifier = _load(bundle, network, runtime, device, wanted, why=why)
+            if classifier.runs_on.precision == SCREENED:
+                waiting.append((runtime, FLOAT32))
             verify_golden(bundle, classifier)
         except ModelUnfit as error:
             # What is not installed is no news; what is installed and fails is.
-            installed = not isinstance(error.__cause__, ImportError)
+            installed = not isinstance(error.__cause__, ModuleNotFoundError)
             (log.warning if installed else log.debug)(
                 "a runtime is passed over", runtime=runtime, detail=error.detail
             )
@@ -112,9 +118,20 @@ def _first_that_agrees(
 def _candidates(device: str) -> tuple[str, ...]:
     if device == "gpu":
         return (KERAS,)
-    if device == "auto" and has_gpu():
+    if device == "auto" and has_gpu() and _keras_uses_it():
         return (KERAS, *(runtime for runtime in ORDER if runtime != KERAS))
     return ORDER
+
+
+def _keras_uses_it() -> bool:
+    """Whether Keras, as it is installed here, can use the GPU that has a driver."""
+    try:
+        with _quiet():
+            from cadnode.inference import keras_model
+
+            return keras_model.has_accelerator()
+    except ImportError:
+        return False
 
 
 def _load(
@@ -136,7 +153,9 @@ def _load(
 
 
 def _missing(runtime: str, error: ImportError) -> ModelUnfit:
-    return ModelUnfit(f"{error.name or error} is not installed: pip install {EXTRAS[runtime]}")
+    if isinstance(error, ModuleNotFoundError):
+        return ModelUnfit(f"{error.name} is not installed: pip install {EXTRAS[runtime]}")
+    return ModelUnfit(f"{runtime} is installed and cannot be loaded: {error}")
 
 
 def _bfloat16_pays(runtime: str, device: str) -> bool:

@@ -8,17 +8,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from cadnode.app import App
 from cadnode.config import Settings
 from cadnode.core.errors import ModelUnfit
 from cadnode.core.model import BFLOAT16, FLOAT32, SCREENED
 from cadnode.core.ports import Classifier
-from cadnode.inference import runtime
+from cadnode.inference import keras_model, runtime
 from cadnode.inference.bundle import Bundle, find_bundle
 from cadnode.inference.export import export
+from cadnode.inference.folded import fold
 from cadnode.inference.hardware import has_amx
-from cadnode.inference.runtime import load_classifier
+from cadnode.inference.keras_model import KerasEngine
+from cadnode.inference.onnxruntime_model import OnnxRuntimeEngine
+from cadnode.inference.openvino_model import OpenVinoEngine
+from cadnode.inference.runtime import load_classifier, onnx_file
 from tests.contract.fake_engine import FakeEngine
 
 MODELS = Path(__file__).parents[2] / "models"
@@ -48,13 +53,18 @@ def bundle(monkeypatch: pytest.MonkeyPatch) -> Bundle:
 
 
 def engines(monkeypatch: pytest.MonkeyPatch, **made: FakeEngine | Exception) -> None:
-    """Each runtime gives its engine, or raises; one that is not named is not installed."""
+    """Each runtime gives its engine, or raises; one that is not named is not installed.
+
+    An engine in bfloat16 is off in that only.
+    """
 
     def make(name: str, precision: str) -> FakeEngine:
-        engine = made.get(name) or ImportError(name=name)
+        engine = made.get(name) or ModuleNotFoundError(name=name)
         if isinstance(engine, Exception):
             raise engine
-        return FakeEngine(precision, engine.off)
+        return FakeEngine(
+            precision, engine.off if engine.precision in (FLOAT32, precision) else 0.0
+        )
 
     monkeypatch.setattr(
         runtime,
@@ -107,6 +117,58 @@ def test_what_cannot_be_loaded_is_passed_over(
 ) -> None:
     engines(monkeypatch, openvino=ModelUnfit("OpenVINO: broken"), keras=FakeEngine())
     assert "openvino passed over: OpenVINO: broken" in chosen(load_classifier(bundle))
+
+
+def test_what_scores_otherwise_in_bfloat16_only_runs_in_float32(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds = FakeEngine(BFLOAT16, off=-4.0)
+    engines(monkeypatch, openvino=rounds, keras=rounds)
+    monkeypatch.setattr(runtime, "has_amx", lambda: True)
+    found = load_classifier(bundle, device="cpu").runs_on
+    assert found.precision == FLOAT32
+    assert "openvino passed over" in found.why
+    assert "keras passed over" in found.why
+
+
+def test_what_is_installed_and_broken_is_told_with_its_cause(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engines(monkeypatch, openvino=ImportError("libtbb.so.12: cannot open shared object file"))
+    with pytest.raises(ModelUnfit, match=r"^E401 openvino is installed .* libtbb\.so\.12"):
+        load_classifier(bundle, runtime="openvino")
+
+
+@pytest.mark.parametrize("uses_it", [True, False])
+def test_keras_comes_first_only_where_it_can_use_the_gpu(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, *, uses_it: bool
+) -> None:
+    """A driver is no use to a TensorFlow that was built for the CPU."""
+    engines(monkeypatch, openvino=FakeEngine(), keras=ModelUnfit("tried"))
+    monkeypatch.setattr(runtime, "has_gpu", lambda: True)
+    monkeypatch.setattr(keras_model, "has_accelerator", lambda: uses_it)
+    assert ("keras passed over: tried" in chosen(load_classifier(bundle))) == uses_it
+
+
+def test_a_library_that_breaks_makes_the_model_unfit(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ModelUnfit, match=r"ONNX Runtime: .*INVALID_PROTOBUF"):
+        OnnxRuntimeEngine(b"no model")
+    with pytest.raises(ModelUnfit, match="OpenVINO: "):
+        OpenVinoEngine(b"no model", FLOAT32)
+
+    def full(_network: object) -> None:
+        raise tf.errors.ResourceExhaustedError(None, None, "no room on the device\nmore")
+
+    monkeypatch.setattr(keras_model, "build", full)
+    network = fold(find_bundle(MODELS, "calc-resnet50").arrays(), 224)
+    with pytest.raises(ModelUnfit, match=r"Keras .*: .*no room on the device"):
+        KerasEngine(network, device="cpu", precision=FLOAT32)
+
+
+def test_one_that_breaks_at_work_makes_the_model_unfit() -> None:
+    engine = OnnxRuntimeEngine(onnx_file(find_bundle(MODELS, "calc-resnet50")))
+    with pytest.raises(ModelUnfit, match=r"ONNX Runtime: .*Got invalid dimensions"):
+        engine.run(np.zeros((1, 100, 100), np.float32))
 
 
 def test_with_no_runtime_at_all_each_is_named(
