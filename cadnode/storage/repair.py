@@ -76,13 +76,18 @@ class Repair:
 
     def _send_again(self, item: Discrepancy) -> str | None:
         destination = item.detail.rpartition(" at ")[2]
+        with self._database.read() as connection:
+            path = connection.execute(
+                select(results.c.path).where(results.c.sop_instance_uid == item.subject)
+            ).scalar_one_or_none()
+        # Before the transaction: an object store may take its time.
+        if path is None or self._spool.size_of(path) is None:
+            return None
         with self._database.write() as connection:
             job = job_row(connection, _exam(item))
             if job.status not in _DELIVERED or job.superseded_by is not None:
                 return None
-            path = _wait_again(connection, item.subject, destination, self._now)
-            if path is None or self._spool.size_of(path) is None:
-                connection.rollback()
+            if not _wait_again(connection, item.subject, destination, self._now):
                 return None
             connection.execute(
                 update(jobs)
@@ -109,20 +114,18 @@ def _exam(item: Discrepancy) -> int:
 
 def _wait_again(
     connection: Connection, sop_instance_uid: str, destination: str, now: datetime
-) -> str | None:
-    result = connection.execute(
-        select(results.c.id, results.c.path).where(results.c.sop_instance_uid == sop_instance_uid)
-    ).one_or_none()
-    if result is None:
-        return None
+) -> bool:
+    """True when the destination had stored the object, which is now to be sent there again."""
     delivery = connection.execute(
-        select(deliveries.c.id).where(
-            deliveries.c.result_id == result.id,
+        select(deliveries.c.id)
+        .join(results, results.c.id == deliveries.c.result_id)
+        .where(
+            results.c.sop_instance_uid == sop_instance_uid,
             deliveries.c.destination == destination,
             deliveries.c.status == DeliveryStatus.DELIVERED,
         )
     ).scalar_one_or_none()
     if delivery is None:
-        return None
+        return False
     send_again(connection, delivery, now)
-    return str(result.path)
+    return True

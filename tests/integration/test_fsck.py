@@ -335,6 +335,22 @@ class TestArchive:
         assert node.repair(pacs=lambda study: ()) == []
         assert node.codes() == ["F203"]
 
+    def test_nobody_waits_for_the_files_while_an_object_is_made_due_again(
+        self, node: Node, monkeypatch: pytest.MonkeyPatch
+    ):
+        node.whole_exam()
+        looked = []
+
+        def size_of(relative: str) -> int | None:
+            with closing(sqlite3.connect(node.folder / "cadnode.db", timeout=0)) as other:
+                other.execute("BEGIN IMMEDIATE")
+            looked.append(relative)
+            return Spool.size_of(node.spool, relative)
+
+        monkeypatch.setattr(node.spool, "size_of", size_of)
+        assert node.repair(pacs=lambda study: ()) == ["F401"]
+        assert looked
+
     def test_an_archive_that_does_not_answer_leaves_the_question_open(self, node: Node):
         node.whole_exam()
 
