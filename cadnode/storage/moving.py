@@ -6,9 +6,20 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, func, insert, literal_column, select, update
+from sqlalchemy import (
+    Connection,
+    Table,
+    bindparam,
+    func,
+    insert,
+    literal_column,
+    select,
+    update,
+)
 
 from cadnode.core.errors import DatabaseUnavailable
+from cadnode.core.processes import SEEN_WITHIN
+from cadnode.storage.beats import BeatRecords
 from cadnode.storage.database import Database, upgrade
 from cadnode.storage.schema import schema_state
 from cadnode.storage.tables import jobs, metadata
@@ -21,8 +32,8 @@ def copy_all(source_url: str, target_url: str, *, now: datetime) -> int:
     """Copy every row into an empty database, whose tables are made where they are missing; all in
     one transaction. Returns how many exams there are.
 
-    Raises DatabaseUnavailable while a process works on the source, and for a target that holds
-    anything.
+    Raises DatabaseUnavailable while a process of the node runs on the source, and for a target that
+    holds anything.
     """
     state = schema_state(source_url, now=now)
     if state.version != state.wanted:
@@ -35,9 +46,12 @@ def copy_all(source_url: str, target_url: str, *, now: datetime) -> int:
             f"a process is working on the database {state.database} ({state.leases} leases): stop"
             " `cadnode serve` first, and wait for the end of its leases"
         )
-    upgrade(target_url)
     source, target = Database(source_url), Database(target_url)
     try:
+        # A process with nothing to do holds no lease; what a receiver took in the meantime would be
+        # acknowledged and left behind.
+        _refuse_while_running(source, now)
+        upgrade(target_url)
         with source.read() as reading, target.write() as writing:
             _refuse_unless_empty(writing, target.name)
             for table in metadata.sorted_tables:
@@ -48,6 +62,16 @@ def copy_all(source_url: str, target_url: str, *, now: datetime) -> int:
         target.close()
 
 
+def _refuse_while_running(source: Database, now: datetime) -> None:
+    for process in BeatRecords(source).processes():
+        if process.is_seen(now):
+            raise DatabaseUnavailable(
+                f"`cadnode {process.label}` on {process.host} runs on the database {source.name}:"
+                f" stop the node everywhere first (one that was killed is gone after"
+                f" {SEEN_WITHIN.total_seconds():.0f} s)"
+            )
+
+
 def _refuse_unless_empty(connection: Connection, name: str) -> None:
     for table in metadata.sorted_tables:
         if connection.execute(select(literal_column("1")).select_from(table).limit(1)).first():
@@ -55,20 +79,27 @@ def _refuse_unless_empty(connection: Connection, name: str) -> None:
 
 
 def _copy(reading: Connection, writing: Connection, table: Table) -> None:
-    later: list[dict[str, Any]] = []
+    later: list[dict[str, int]] = []
     rows = reading.execution_options(yield_per=_AT_ONCE).execute(
         select(table).order_by(*table.primary_key)
     )
     for some in rows.mappings().partitions():
         values = [dict(row) for row in some]
         if table is jobs:
-            later += [row for row in values if row["superseded_by"] is not None]
+            later += [
+                {"exam": row["id"], "newer": row["superseded_by"]}
+                for row in values
+                if row["superseded_by"] is not None
+            ]
             values = [row | {"superseded_by": None} for row in values]
         writing.execute(insert(table), values)
     # A newer exam has the higher number: it is not there yet when the older one is copied.
-    for row in later:
+    if later:
         writing.execute(
-            update(jobs).where(jobs.c.id == row["id"]).values(superseded_by=row["superseded_by"])
+            update(jobs)
+            .where(jobs.c.id == bindparam("exam"))
+            .values(superseded_by=bindparam("newer")),
+            later,
         )
     _go_on_counting(writing, table)
 

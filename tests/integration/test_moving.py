@@ -14,13 +14,15 @@ from typer.testing import CliRunner
 from cadnode.cli import cli
 from cadnode.core.errors import DatabaseUnavailable
 from cadnode.core.jobs import Acceptance
+from cadnode.core.processes import SEEN_WITHIN, ProcessRecord
+from cadnode.storage.beats import BeatRecords
 from cadnode.storage.database import Database, upgrade
 from cadnode.storage.exam_store import SqlExamStore
 from cadnode.storage.moving import copy_all
 from cadnode.storage.schema import known_versions
 from cadnode.storage.tables import metadata
 from tests.contract.exams import LEASE, T0, new_image
-from tests.postgres import PostgreSQL
+from tests.postgres import PostgreSQL, name_of
 
 LATER = T0 + timedelta(days=60)
 DUMP = Path(__file__).parents[1] / "schemas" / f"v{known_versions()[-2]}.sql"
@@ -86,6 +88,39 @@ def test_nothing_is_copied_while_a_process_works_on_it(old: str, tmp_path: Path)
     with pytest.raises(DatabaseUnavailable, match="stop `cadnode serve` first"):
         copy_all(old, f"sqlite:///{tmp_path / 'new.db'}", now=LATER)
     assert not (tmp_path / "new.db").exists()
+
+
+def test_nothing_is_copied_while_a_receiver_runs_that_has_nothing_to_do(old: str, tmp_path: Path):
+    new = f"sqlite:///{tmp_path / 'new.db'}"
+    database = Database(old)
+    record = ProcessRecord("a:1:b", "receive", "node1", 1, started_at=LATER, beat_at=LATER)
+    BeatRecords(database).beat(record)
+    database.close()
+    with pytest.raises(DatabaseUnavailable, match="`cadnode receive` on node1 runs"):
+        copy_all(old, new, now=LATER + SEEN_WITHIN)
+    assert not (tmp_path / "new.db").exists()
+    copy_all(old, new, now=LATER + 2 * SEEN_WITHIN)
+
+
+def test_new_rows_get_numbers_of_their_own_in_every_table(old: str, postgres: PostgreSQL):
+    with postgres.empty() as url:
+        copy_all(old, url, now=LATER)
+        counted = dict(
+            postgres.ask(
+                "SELECT c.relname, pg_get_serial_sequence(c.relname, 'id') FROM pg_class c"
+                " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'id'"
+                " JOIN pg_type t ON t.oid = a.atttypid AND t.typname = 'int4'"
+                " WHERE c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace",
+                database=name_of(url),
+            )
+        )
+        assert {"jobs", "images", "deliveries", "events", "notices"} <= set(counted)
+        for table, sequence in counted.items():
+            assert sequence, table
+            ((highest, following),) = postgres.ask(
+                f"SELECT max(id), nextval('{sequence}') FROM {table}", database=name_of(url)
+            )
+            assert following == highest + 1, table
 
 
 def test_the_command_says_what_to_do_next(old: str, tmp_path: Path):
