@@ -38,7 +38,8 @@ class Doorbell:
         if self._folder is None:
             return
         try:
-            names = os.listdir(self._folder)  # noqa: PTH208  by its handle
+            # Not by the handle itself: threads would share one place in the list.
+            names = os.listdir(f"/proc/self/fd/{self._folder}")  # noqa: PTH208
         except OSError:
             return
         for name in names:

@@ -48,6 +48,32 @@ def test_every_listener_hears_a_ring(tmp_path, doorbell):
     doorbell.ring()
 
 
+def test_threads_that_ring_at_once_reach_everybody(tmp_path, doorbell, monkeypatch):
+    listening = 40
+    for number in range(listening):
+        (tmp_path / FOLDER / f"{socket.gethostname()}.{number}").touch()
+    reached = threading.local()
+    missed: list[int] = []
+
+    def ring_at(folder: int, name: str) -> None:
+        reached.names.add(name)
+
+    def ring() -> None:
+        for _ in range(4000):
+            reached.names = set()
+            doorbell.ring()
+            if len(reached.names) < listening:
+                missed.append(len(reached.names))
+
+    monkeypatch.setattr(doorbell, "_ring_at", ring_at)
+    threads = [threading.Thread(target=ring) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert missed == []
+
+
 def test_a_ring_during_the_look_is_not_lost():
     bell, stopping = Bell(), threading.Event()
     looks: list[int] = []
