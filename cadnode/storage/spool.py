@@ -59,6 +59,8 @@ class Spool:
         self._incoming = self._root / "incoming" / machine
         self._reserve = reserve_bytes
         self._disk_usage = disk_usage
+        self._lasting: set[Path] = set()
+        """Folders that are on disk for good, for all this process knows."""
         if make:
             self._make_folders()
 
@@ -239,6 +241,7 @@ class Spool:
         with _translated():
             for folder in (self._root, *(self._root / name for name in _FOLDERS)):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _sync_folder(self._root)
             self._incoming.mkdir(mode=0o700, exist_ok=True)
             for name in _FOLDERS:
                 (self._root / name).chmod(0o700)
@@ -248,9 +251,12 @@ class Spool:
 
     def _make_room_for(self, relative: str) -> Path:
         target = self._root / relative
-        if not target.parent.exists():
-            target.parent.mkdir(mode=0o700, exist_ok=True)
-            _sync_folder(target.parent.parent)
+        folder = target.parent
+        if folder not in self._lasting or not folder.exists():
+            folder.mkdir(mode=0o700, exist_ok=True)
+            # Also where another process has made it: that one may not have come to sync it yet.
+            _sync_folder(folder.parent)
+            self._lasting.add(folder)
         return target
 
 

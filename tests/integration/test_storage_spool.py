@@ -6,7 +6,7 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -236,3 +236,33 @@ def test_an_image_that_comes_again_takes_the_place_of_a_file_that_the_disk_has_s
     again = keep(spool, dicom_file(b"pixels"))
     assert again == kept
     assert spool.path_of(kept.path).read_bytes() == dicom_file(b"pixels")
+
+
+def synced_by(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch, call: Callable[[], object]
+) -> set[str]:
+    """The folders of the spool that were synced during a call."""
+    synced: set[str] = set()
+    fsync = os.fsync
+
+    def noted(handle: int) -> None:
+        synced.add(spool.relative(Path(f"/proc/self/fd/{handle}").readlink()))
+        fsync(handle)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", noted)
+        call()
+    return synced
+
+
+def test_a_folder_that_another_process_has_just_made_is_synced_too(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+):
+    shard = Path(place("images", "1.2.3", "1.2.3.4", "0" * 16)).parent
+    # Made by another receiver, which has not come to sync the folder above it yet.
+    (spool.path_of("images") / shard.name).mkdir()
+    first = synced_by(spool, monkeypatch, lambda: keep(spool, dicom_file(b"pixels")))
+    assert {str(shard), "images"} <= first
+    again = synced_by(spool, monkeypatch, lambda: keep(spool, dicom_file(b"others")))
+    assert str(shard) in again
+    assert "images" not in again
