@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from cadnode.core.file_ports import PARTIAL_SUFFIX
+from cadnode.storage.locks import in_turn, shared
 
 IN_USE_SECONDS = 180.0
 """A copy that was asked for so lately may be open, or about to be: it stays whatever the limit."""
@@ -26,7 +27,9 @@ class FileCache:
     """Files by name in one folder, shared by the processes of a machine; any of them may go.
 
     The least recently used ones go first. Nothing here is synced: `is_whole` looks at each file
-    once in the life of a process before it is handed out.
+    once in the life of a process before it is handed out. A lock beside the folder stands between
+    who asks for a copy and who is about to delete it: what was handed out and is not there would
+    count as lost.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class FileCache:
     ) -> None:
         """`is_whole` says whether a file is what its name promises."""
         self._folder = folder
+        self._file_of_lock = folder.parent / "locks" / folder.name
         self._limit = limit_bytes
         self._is_whole = is_whole
         self._clock = clock
@@ -61,16 +65,19 @@ class FileCache:
 
     def find(self, name: str) -> Path | None:
         """The copy, now the most recently used one; None when there is none to be believed."""
-        path = self.place(name)
+        path, now = self.place(name), self._clock()
         try:
-            number = path.stat().st_ino
+            with shared(self._file_of_lock):
+                number = path.stat().st_ino
+                os.utime(path, (now, now))
             with self._lock:
                 believed = self._believed.get(name) == number
             if not believed and not self._is_whole(path, name):
-                path.unlink()
+                with in_turn(self._file_of_lock):
+                    # Another process may have fetched it meanwhile.
+                    if path.stat().st_ino == number:
+                        path.unlink()
                 return None
-            now = self._clock()
-            os.utime(path, (now, now))
         except FileNotFoundError:
             return None
         self._believe(name, number)
@@ -97,14 +104,15 @@ class FileCache:
         """Delete what was used least recently and is not in use, until no more than so many bytes
         are left, and what has not been used for long."""
         now, copies = self._clock(), self._copies()
+        self._forget_all_but({name for _, _, name in copies})
         total = sum(size for _, size, _ in copies)
         for used, size, name in sorted(copies):
             unused = LEFT_BEHIND_SECONDS if name.endswith(PARTIAL_SUFFIX) else IN_USE_SECONDS
             fits = total <= limit_bytes and now - used < UNUSED_SECONDS
             if fits or now - used < unused:
                 continue
-            self.forget(name)
-            total -= size
+            if self._let_go(name, used):
+                total -= size
 
     def size(self) -> int:
         """Bytes of all copies."""
@@ -113,12 +121,27 @@ class FileCache:
     def _copies(self) -> list[tuple[float, int, str]]:
         """When each was used last, its bytes and its name."""
         copies = []
-        with os.scandir(self._folder) as entries:
+        with suppress(FileNotFoundError), os.scandir(self._folder) as entries:
             for entry in entries:
                 with suppress(FileNotFoundError):
                     status = entry.stat()
                     copies.append((status.st_mtime, status.st_size, entry.name))
         return copies
+
+    def _let_go(self, name: str, used: float) -> bool:
+        """Delete a copy; False, and it stays, when it was asked for since it was last `used`."""
+        with in_turn(self._file_of_lock):
+            with suppress(FileNotFoundError):
+                if self.place(name).stat().st_mtime != used:
+                    return False
+            self.forget(name)
+            return True
+
+    def _forget_all_but(self, names: set[str]) -> None:
+        """Other processes delete copies too."""
+        with self._lock:
+            for name in self._believed.keys() - names:
+                del self._believed[name]
 
     def _believe(self, name: str, number: int) -> None:
         with self._lock:

@@ -23,6 +23,17 @@ def shared(file: Path) -> Iterator[None]:
 
 
 @contextmanager
+def in_turn(file: Path) -> Iterator[None]:
+    """Hold `file` alone; waits while anybody else holds it. Raises SpoolFull."""
+    handle = _open(file)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
 def alone(file: Path) -> Iterator[bool]:
     """Hold `file` alone; False, at once and without holding it, while anybody else does.
 

@@ -127,6 +127,8 @@ class ObjectSpool:
             return self._cache.find(name) or self._fetched(relative, name)
         except OSError as error:
             raise ImageUnreachable(f"no copy can be kept here: {error.strerror}") from error
+        except SpoolFull as error:
+            raise ImageUnreachable(f"no copy can be kept here: {error.detail}") from error
 
     def size_of(self, relative: str) -> int | None:
         """See NodeFiles.size_of."""

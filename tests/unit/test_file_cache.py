@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -128,3 +129,57 @@ def test_what_a_process_left_half_done_goes_in_time(bench: Bench):
     bench.clock.now = began + LEFT_BEHIND_SECONDS
     bench.cache.shrink_to(0)
     assert bench.names() == []
+
+
+def test_a_copy_asked_for_while_others_are_chosen_to_go_stays(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    bench.add("a")
+    other, found = bench.process(), []
+    listed = other._copies
+
+    def asked_for_meanwhile() -> list[tuple[float, int, str]]:
+        copies = listed()
+        found.append(bench.cache.find("a"))
+        return copies
+
+    monkeypatch.setattr(other, "_copies", asked_for_meanwhile)
+    other.shrink_to(0)
+    assert found == [bench.folder / "a"]
+    assert found[0].read_bytes() == b"0123456789"
+
+
+def test_a_copy_that_is_mended_while_it_is_looked_at_stays(tmp_path: Path):
+    def is_whole(path: Path, name: str) -> bool:
+        spoiled = path.read_bytes() != b"whole"
+        if spoiled:
+            # Another process fetches it at this moment.
+            aside = other.aside()
+            aside.write_bytes(b"whole")
+            other.add(aside, name, in_use=True)
+        return not spoiled
+
+    cache, other = (FileCache(tmp_path / "cache", 30, is_whole=is_whole) for _ in range(2))
+    spoiled = cache.aside()
+    spoiled.write_bytes(b"spoiled")
+    spoiled.replace(cache.place("a"))
+    assert cache.find("a") is None
+    assert cache.place("a").read_bytes() == b"whole"
+
+
+def test_what_others_have_deleted_takes_no_memory(bench: Bench):
+    other = bench.process()
+    for name in "abcdef":
+        bench.add(name)
+        bench.clock.now += IN_USE_SECONDS
+        other.shrink_to(0)
+    assert len(bench.cache._believed) <= 1
+
+
+def test_a_folder_that_somebody_deleted_is_made_again(bench: Bench):
+    bench.add("a")
+    shutil.rmtree(bench.folder)
+    assert bench.cache.size() == 0
+    bench.cache.shrink_to(0)
+    bench.add("b")
+    assert bench.names() == ["b"]
