@@ -11,6 +11,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import keras
 import numpy as np
@@ -178,19 +179,26 @@ def _split(
 def _network(options: FitOptions) -> keras.Model:
     model = build(frozen_layers=options.frozen_layers)
     if options.starting_weights is not None:
-        start = _starting_weights(options.starting_weights)
-        if "patch/kernel" in start:
-            load_weights(model, start)
-        else:
-            start_from(model, start)
+        path = options.starting_weights
+        start = _starting_weights(path)
+        try:
+            if "patch/kernel" in start:
+                load_weights(model, start)
+            else:
+                start_from(model, start)
+        except (KeyError, ValueError) as error:
+            raise ConfigError(f"{path} does not fit ResNet-50: {error}") from error
     return model
 
 
 def _starting_weights(path: Path) -> dict[str, NDArray[np.float32]]:
     if path.is_dir():
         return load_bundle(path).arrays()
-    with np.load(path) as arrays:
-        return dict(arrays)
+    try:
+        with np.load(path) as arrays:
+            return dict(arrays)
+    except (OSError, ValueError, EOFError, TypeError, BadZipFile) as error:
+        raise ConfigError(f"{path} is no .npz of layer/variable arrays") from error
 
 
 def _rate(options: FitOptions, step: int, total: int) -> float:

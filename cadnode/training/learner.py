@@ -60,11 +60,6 @@ class Learner:
         """What the optimiser changes."""
         return list(self._parts.trained.trainable_variables)
 
-    @property
-    def keeps_frozen_outputs(self) -> bool:
-        """Whether the frozen layers see each patch only once."""
-        return self._kept is not None
-
     def load(self, batches: Batches, indices: NDArray[np.intp], number: int, step: int) -> Loaded:
         """What a step needs from the disk; may run in another thread."""
         images, targets = batches.load(indices, number, step)
@@ -112,14 +107,13 @@ class Learner:
         like = self._features(np.zeros((1, options.side, options.side, 1), np.float32))
         need = row_bytes(like) * len(self._cache)
         # What is there already counts as free: a run is gone on with as it began.
-        free = shutil.disk_usage(self._cache.folder).free + _taken(aside)
+        free = shutil.disk_usage(aside.parent).free + _taken(aside)
         room = min(speed.cache_gigabytes * 1e9, FREE_SHARE * free)
         if speed.cache_frozen == "auto" and need > room:
             return None
-        weights = self._parts.frozen.get_weights()
-        return FrozenOutputs(
-            aside, like, rows=len(self._cache), of=name_of(weights, self.precision)
-        )
+        patches = self._cache.patches[: len(self._cache)]
+        made_of = name_of(self._parts.frozen.get_weights(), self.precision, patches)
+        return FrozenOutputs(aside, like, rows=len(self._cache), of=made_of)
 
 
 def same_every_epoch(options: FitOptions, cache: PatchCache) -> bool:

@@ -11,11 +11,13 @@ import pytest
 import tensorflow as tf
 
 from cadnode.core.errors import ConfigError
+from cadnode.training import speed
 from cadnode.training.event_log import EventLog
 from cadnode.training.fast_layers import Adam
 from cadnode.training.fit import fit, logits, read_history
 from cadnode.training.frozen_outputs import FrozenOutputs, Tensors
 from cadnode.training.labels import NO, UNKNOWN, YES
+from cadnode.training.learner import Learner
 from cadnode.training.losses import cell_loss, patch_loss
 from cadnode.training.network import backbone_of, build
 from cadnode.training.options import FitOptions
@@ -218,6 +220,60 @@ def test_rows_computed_after_the_last_save_are_computed_again(tmp_path: Path) ->
     assert len(FrozenOutputs(tmp_path / "kept", like, rows=8, of="other weights")) == 0
 
 
+def test_what_other_patches_gave_is_not_taken_for_these(tmp_path: Path) -> None:
+    """Annotated again and cut again into the same folder: as many patches, and other ones."""
+    cache, network_here = small_cache(tmp_path / "cache"), network(frozen_layers=100)
+
+    def kept() -> tuple[Learner, int]:
+        on = SpeedOptions("float32", "on")
+        learner = Learner(network_here, cache, OPTIONS, on, tmp_path / "frozen")
+        assert learner._kept is not None
+        return learner, len(learner._kept)
+
+    learner, there = kept()
+    assert there == 0
+    learner.scores(np.arange(4))
+    learner.save()
+    assert kept()[1] == 4
+    cache.patches[3] = 255 - cache.patches[3]
+    assert kept()[1] == 0
+
+
+def test_the_room_is_taken_before_the_first_row_is_written(tmp_path: Path) -> None:
+    like: Tensors = [np.zeros((1, 1 << 16), np.float32)]
+    FrozenOutputs(tmp_path / "kept", like, rows=16, of="these weights")
+    assert (tmp_path / "kept" / "tensor-0").stat().st_blocks * 512 >= 1 << 22
+
+
+@pytest.mark.parametrize("left", [b"", b"\x93NUMPY"])
+def test_what_a_power_cut_left_of_the_list_of_rows_is_not_believed(
+    tmp_path: Path, left: bytes
+) -> None:
+    like: Tensors = [np.zeros((1, 2), np.float32)]
+    FrozenOutputs(tmp_path / "kept", like, rows=8, of="these weights").save()
+    (tmp_path / "kept" / "done.npy").write_bytes(left)
+    assert len(FrozenOutputs(tmp_path / "kept", like, rows=8, of="these weights")) == 0
+
+
+def test_rows_of_a_file_that_is_gone_are_computed_again(tmp_path: Path) -> None:
+    like: Tensors = [np.zeros((1, 2), np.float32)]
+    outputs, two = FrozenOutputs(tmp_path / "kept", like, rows=8, of="w"), np.arange(2)
+    outputs.complete(two, outputs.read(two), lambda at: [np.ones((len(at), 2), np.float32)])
+    outputs.save()
+    (tmp_path / "kept" / "tensor-0").unlink()
+    assert len(FrozenOutputs(tmp_path / "kept", like, rows=8, of="w")) == 0
+
+
+@pytest.mark.parametrize("name", ["text.npz", "half.npz", "shape.npz"])
+def test_starting_weights_that_are_none_are_told(tmp_path: Path, name: str) -> None:
+    (tmp_path / "text.npz").write_text("weights")
+    np.savez(tmp_path / "half.npz", **{"patch/kernel": np.zeros((2048, 1), np.float32)})
+    np.savez(tmp_path / "shape.npz", **{"conv1_conv/kernel": np.zeros(3, np.float32)})
+    start = replace(OPTIONS, starting_weights=tmp_path / name)
+    with pytest.raises(ConfigError, match=r"layer/variable|does not fit|has shape"):
+        fit(small_cache(tmp_path / "cache"), tmp_path / "run", start, held_out=np.arange(4))
+
+
 def test_outputs_that_differ_from_epoch_to_epoch_are_not_kept(tmp_path: Path) -> None:
     cache = small_cache(tmp_path / "cache")
     turned = replace(OPTIONS, augment=True)
@@ -229,9 +285,19 @@ def test_outputs_that_differ_from_epoch_to_epoch_are_not_kept(tmp_path: Path) ->
         )
 
 
-def test_auto_takes_bfloat16_only_where_the_processor_multiplies_it_fast() -> None:
+@pytest.mark.parametrize(
+    ("devices", "amx", "precision"),
+    [
+        (["cpu:0"], True, "bfloat16"),
+        (["cpu:0"], False, "float32"),
+        (["cpu:0", "gpu:0"], True, "float32"),
+    ],
+)
+def test_auto_takes_bfloat16_only_where_the_processor_multiplies_it_fast(
+    monkeypatch: pytest.MonkeyPatch, devices: list[str], amx: bool, precision: str
+) -> None:
+    monkeypatch.setattr(speed, "has_amx", lambda: amx)
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda: devices)
+    assert precision_here("auto") == precision
     assert precision_here("bfloat16") == "bfloat16"
     assert precision_here("float32") == "float32"
-    cpuinfo = Path("/proc/cpuinfo")
-    amx = cpuinfo.exists() and "amx_bf16" in cpuinfo.read_text("utf-8")
-    assert precision_here("auto") == ("bfloat16" if amx else "float32")
