@@ -47,15 +47,9 @@ class HintRecords(StorePart):
         with self._database.read() as connection:
             found = _analyses(connection, _due_exam(now), limit=limit)
             for name in destinations:
-                row = connection.execute(
-                    select(deliveries.c.job_id, deliveries.c.priority)
-                    .where(deliveries.c.destination == name, _due_delivery(now))
-                    .order_by(deliveries.c.priority.desc(), deliveries.c.due_at)
-                    .limit(1)
-                ).first()
-                if row is not None:
-                    line = Line(DELIVERY, name)
-                    found.append(Hint(line, row.job_id, Priority(row.priority)))
+                first = _first_delivery(connection, name, now)
+                if first is not None:
+                    found.append(first)
         return found
 
 
@@ -69,6 +63,24 @@ def _due_exam(now: datetime) -> ColumnElement[bool]:
 
 def _due_delivery(now: datetime) -> ColumnElement[bool]:
     return and_(deliveries.c.due_at <= now, free_delivery(now))
+
+
+def _first_delivery(connection: Connection, destination: str, now: datetime) -> Hint | None:
+    # One after the other, for then an index has what is due next at its beginning.
+    for priority in sorted(Priority, reverse=True):
+        exam_id = connection.execute(
+            select(deliveries.c.job_id)
+            .where(
+                deliveries.c.destination == destination,
+                deliveries.c.priority == priority,
+                _due_delivery(now),
+            )
+            .order_by(deliveries.c.due_at)
+            .limit(1)
+        ).scalar()
+        if exam_id is not None:
+            return Hint(Line(DELIVERY, destination), exam_id, priority)
+    return None
 
 
 def _analyses(connection: Connection, which: ColumnElement[bool], *, limit: int) -> list[Hint]:

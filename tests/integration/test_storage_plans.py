@@ -16,6 +16,7 @@ from sqlalchemy import Engine, event
 from cadnode.core.jobs import ExamStatus
 from cadnode.storage.database import Database, upgrade
 from cadnode.storage.exam_store import SqlExamStore
+from cadnode.storage.hints import HintRecords
 from cadnode.storage.tables import metadata
 from tests.contract.exams import (
     DAY,
@@ -87,6 +88,16 @@ def test_what_is_polled_reads_no_whole_table(store: SqlExamStore, plans: Plans):
     store.line("pacs")
     store.hold_probe("pacs", now=T0, lease=LEASE)
     assert plans.seen
+    assert not plans.slow
+
+
+def test_what_the_sweep_asks_for_sorts_nothing_that_waits_at_a_destination(
+    store: SqlExamStore, plans: Plans
+):
+    HintRecords(store._database).due(["pacs"], now=T0, limit=500)
+    asked = [step for statement, step in plans.seen if "FROM deliveries" in statement]
+    assert any("ix_deliveries_pending (destination=? AND priority=?" in step for step in asked)
+    assert not any("TEMP B-TREE" in step for step in asked)
     assert not plans.slow
 
 
