@@ -1,15 +1,18 @@
-"""Every query of docs/sql.md answers its question, on a database with something of everything."""
+"""Every query of docs/sql.md answers its question, on a database of each kind with something of
+everything."""
 
 from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine
+from tzlocal import get_localzone_name
 
 from cadnode.core.exam import ImageState
 from cadnode.core.identifiers import ExamIdentifiers
@@ -20,9 +23,15 @@ from cadnode.storage.database import Database, upgrade
 from cadnode.storage.exam_store import SqlExamStore
 from cadnode.storage.tables import metadata
 from tests.contract.exams import LEASE, new_image
+from tests.postgres import PostgreSQL
 
 DOCS = (Path(__file__).parents[2] / "docs" / "sql.md").read_text()
-QUESTIONS = dict(re.findall(r"^### (\d+)\. .*?```sql\n(.*?)```", DOCS, re.MULTILINE | re.DOTALL))
+_BLOCK = r".*?```sql\n(.*?)```"
+QUESTIONS = dict(re.findall(r"^### (\d+)\. " + _BLOCK, DOCS, re.MULTILINE | re.DOTALL))
+ON_POSTGRESQL = dict(
+    re.findall(r"^\*\*(\d+) on PostgreSQL\*\*" + _BLOCK, DOCS, re.MULTILINE | re.DOTALL)
+)
+AS_ON_SQLITE = re.search(r"Questions (\d+) and (\d+) are asked as they stand", DOCS)
 NOW = datetime.now(UTC)
 HOUR = timedelta(hours=1)
 SECOND = timedelta(seconds=1)
@@ -30,6 +39,7 @@ DAY = timedelta(days=1)
 NOON = (NOW - 4 * DAY).replace(hour=12, minute=5)
 
 Answers = list[dict[str, object]]
+Ask = Callable[[int], Answers]
 
 
 class Site:
@@ -85,17 +95,51 @@ class Site:
             )
 
 
-@pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def ask(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
+    """Asks a filled database one of the questions, as whoever may only read."""
     # The queries ask how long ago; what was read when the suite began may be an hour old by now.
     global NOW, NOON
     NOW = datetime.now(UTC)
     NOON = (NOW - 4 * DAY).replace(hour=12, minute=5)
+    if request.param == "postgresql":
+        server: PostgreSQL = request.getfixturevalue("postgres")
+        with server.empty() as url:
+            fill_new(url)
+            yield lambda number: _ask_server(url, number)
+        return
     file = tmp_path_factory.mktemp("sql") / "cadnode.db"
-    upgrade(f"sqlite:///{file}")
-    database = Database(f"sqlite:///{file}")
+    fill_new(f"sqlite:///{file}")
+    yield lambda number: _ask_file(file, number)
+
+
+def _ask_file(file: Path, number: int) -> Answers:
+    with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as connection:
+        connection.row_factory = sqlite3.Row
+        return [dict(row) for row in connection.execute(QUESTIONS[str(number)])]
+
+
+def _ask_server(url: str, number: int) -> Answers:
+    question = ON_POSTGRESQL.get(str(number)) or QUESTIONS[str(number)]
+    engine = create_engine(url)
+    try:
+        with engine.connect() as connection:
+            connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+            connection.exec_driver_sql(f"SET TIME ZONE '{get_localzone_name()}'")
+            # The question as it stands: % and : mean nothing to `psql`.
+            with connection.connection.cursor() as cursor:
+                cursor.execute(question)
+                assert cursor.description is not None
+                names = [column[0] for column in cursor.description]
+                return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    finally:
+        engine.dispose()
+
+
+def fill_new(url: str) -> None:
+    upgrade(url)
+    database = Database(url)
     fill(Site(SqlExamStore(database)))
-    yield file
     database.close()
 
 
@@ -134,14 +178,16 @@ def fill(site: Site) -> None:
     site.report(waiting, "pacs", at=NOW)
 
 
-def ask(file: Path, number: int) -> Answers:
-    with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as connection:
-        connection.row_factory = sqlite3.Row
-        return [dict(row) for row in connection.execute(QUESTIONS[str(number)])]
-
-
 def test_there_are_ten_questions():
     assert list(QUESTIONS) == [str(number) for number in range(1, 11)]
+
+
+def test_each_of_them_can_be_asked_of_postgresql():
+    assert AS_ON_SQLITE is not None
+    as_they_stand = set(AS_ON_SQLITE.groups())
+    assert set(ON_POSTGRESQL) == set(QUESTIONS) - as_they_stand
+    for number in as_they_stand:
+        assert not re.search(r"julianday|datetime\(|date\(|group_concat", QUESTIONS[number])
 
 
 def test_every_table_and_the_view_are_explained():
@@ -151,60 +197,60 @@ def test_every_table_and_the_view_are_explained():
     assert "`exam_overview`" in DOCS
 
 
-def test_what_failed_this_week_is_counted_by_its_cause(file: Path):
-    answers = ask(file, 1)
+def test_what_failed_this_week_is_counted_by_its_cause(ask: Ask):
+    answers = ask(1)
     assert [(a["code"], a["failures"], a["exams"]) for a in answers] == [
         ("E501", 1, 1),
         ("E801", 2, 1),
     ]
 
 
-def test_exams_that_wait_for_more_than_an_hour_say_for_what(file: Path):
-    answers = ask(file, 2)
+def test_exams_that_wait_for_more_than_an_hour_say_for_what(ask: Ask):
+    answers = ask(2)
     assert [(a["id"], a["status"]) for a in answers] == [(1, "failed")]
     assert str(answers[0]["waits_for"]).startswith("a person: retry or cancel (E801")
     assert 2 * 1440 <= int(str(answers[0]["minutes"])) < 2 * 1440 + 10
 
 
-def test_deliveries_of_each_destination_with_their_median_and_the_longest(file: Path):
-    assert ask(file, 3) == [
+def test_deliveries_of_each_destination_with_their_median_and_the_longest(ask: Ask):
+    assert ask(3) == [
         {"destination": "pacs", "objects": 4, "median_seconds": 25.0, "longest_seconds": 100.0},
         {"destination": "ws", "objects": 1, "median_seconds": 7.0, "longest_seconds": 7.0},
     ]
 
 
-def test_what_each_sender_has_sent_today(file: Path):
-    answers = {str(a["sender"]): a for a in ask(file, 4)}
+def test_what_each_sender_has_sent_today(ask: Ask):
+    answers = {str(a["sender"]): a for a in ask(4)}
     # What came half an hour ago may be of yesterday, just after midnight.
     assert set(answers) - {"MG2"} <= {"MG3"}
     if (NOW - 5 * SECOND).astimezone().date() == datetime.now().astimezone().date():
         assert (answers["MG3"]["images"], answers["MG3"]["exams"]) == (4, 1)
 
 
-def test_exams_of_which_every_image_was_set_aside_say_why(file: Path):
-    (answer,) = ask(file, 5)
+def test_exams_of_which_every_image_was_set_aside_say_why(ask: Ask):
+    (answer,) = ask(5)
     assert (answer["id"], answer["status"], answer["reasons"]) == (4, "skipped", "N105")
 
 
-def test_images_that_could_not_be_read_are_counted_by_sender_and_reason(file: Path):
-    assert [(a["sender"], a["reason"], a["images"]) for a in ask(file, 6)] == [("MG2", "N201", 2)]
+def test_images_that_could_not_be_read_are_counted_by_sender_and_reason(ask: Ask):
+    assert [(a["sender"], a["reason"], a["images"]) for a in ask(6)] == [("MG2", "N201", 2)]
 
 
-def test_the_way_of_an_exam_takes_so_long_day_by_day(file: Path):
-    (answer,) = ask(file, 7)
+def test_the_way_of_an_exam_takes_so_long_day_by_day(ask: Ask):
+    (answer,) = ask(7)
     day = NOON.astimezone().date().isoformat()
     assert answer["exams"] == 4
     assert (answer["half_within_seconds"], answer["most_within_seconds"]) == (20.0, 100.0)
-    assert answer["day"] == day
+    assert str(answer["day"]) == day
 
 
-def test_results_that_are_stored_and_not_proved_are_listed(file: Path):
-    (answer,) = ask(file, 8)
+def test_results_that_are_stored_and_not_proved_are_listed(ask: Ask):
+    (answer,) = ask(8)
     assert (answer["destination"], answer["exam"], answer["proof"]) == ("ws", 5, "wanted")
 
 
-def test_an_accession_number_leads_to_all_that_happened(file: Path):
-    answers = ask(file, 9)
+def test_an_accession_number_leads_to_all_that_happened(ask: Ask):
+    answers = ask(9)
     assert {a["exam"] for a in answers} == {1}
     kinds = [a["kind"] for a in answers]
     assert kinds[0] == "receiving"
@@ -212,5 +258,5 @@ def test_an_accession_number_leads_to_all_that_happened(file: Path):
     assert "retry" in kinds
 
 
-def test_what_persons_decided_is_told_with_who_it_was(file: Path):
-    assert [(a["who"], a["what"], a["exam"]) for a in ask(file, 10)] == [("anna", "retry", 1)]
+def test_what_persons_decided_is_told_with_who_it_was(ask: Ask):
+    assert [(a["who"], a["what"], a["exam"]) for a in ask(10)] == [("anna", "retry", 1)]
