@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from cadnode.core.errors import ModelUnfit
 from cadnode.core.model import RunsOn
 
+_WHERE = ("Exception from ", "Check '")
+"""How lines of OpenVINO begin that name a place in its source."""
+
 
 class Engine(Protocol):
     """One network in one runtime and one precision."""
@@ -28,6 +31,9 @@ class Engine(Protocol):
 
 
 def unfit(library: str, error: Exception) -> NoReturn:
-    """Raise ModelUnfit with the first line of what the library says."""
-    said = str(error).strip().partition("\n")[0] or type(error).__name__
-    raise ModelUnfit(f"{library}: {said}") from error
+    """Raise ModelUnfit with the first line that the library says about the matter."""
+    lines = (line.strip() for line in str(error).splitlines())
+    said = next(
+        (line for line in lines if line and not line.startswith(_WHERE) and line[-1] != ":"), None
+    )
+    raise ModelUnfit(f"{library}: {said or type(error).__name__}") from error

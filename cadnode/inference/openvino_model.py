@@ -38,7 +38,7 @@ class OpenVinoEngine:
             compiled = core.compile_model(core.read_model(model=model), "CPU", settings)
             self._request = compiled.create_infer_request()
         except RuntimeError as error:
-            unfit("OpenVINO", error)
+            unfit(f"OpenVINO in {precision}", error)
         self._lock = threading.Lock()
 
     @property

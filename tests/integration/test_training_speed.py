@@ -267,8 +267,14 @@ def test_rows_of_a_file_that_is_gone_are_computed_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["text.npz", "half.npz", "shape.npz"])
 def test_starting_weights_that_are_none_are_told(tmp_path: Path, name: str) -> None:
     (tmp_path / "text.npz").write_text("weights")
-    np.savez(tmp_path / "half.npz", **{"patch/kernel": np.zeros((2048, 1), np.float32)})
-    np.savez(tmp_path / "shape.npz", **{"conv1_conv/kernel": np.zeros(3, np.float32)})
+    np.savez(
+        tmp_path / "half.npz",
+        allow_pickle=False,
+        **{"patch/kernel": np.zeros((2048, 1), np.float32)},
+    )
+    np.savez(
+        tmp_path / "shape.npz", allow_pickle=False, **{"conv1_conv/kernel": np.zeros(3, np.float32)}
+    )
     start = replace(OPTIONS, starting_weights=tmp_path / name)
     with pytest.raises(ConfigError, match=r"layer/variable|does not fit|has shape"):
         fit(small_cache(tmp_path / "cache"), tmp_path / "run", start, held_out=np.arange(4))

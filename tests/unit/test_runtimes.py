@@ -17,6 +17,7 @@ from cadnode.core.model import BFLOAT16, FLOAT32, SCREENED
 from cadnode.core.ports import Classifier
 from cadnode.inference import keras_model, runtime
 from cadnode.inference.bundle import Bundle, find_bundle
+from cadnode.inference.engine import unfit
 from cadnode.inference.export import export
 from cadnode.inference.folded import fold
 from cadnode.inference.hardware import has_amx
@@ -153,7 +154,7 @@ def test_keras_comes_first_only_where_it_can_use_the_gpu(
 def test_a_library_that_breaks_makes_the_model_unfit(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ModelUnfit, match=r"ONNX Runtime: .*INVALID_PROTOBUF"):
         OnnxRuntimeEngine(b"no model")
-    with pytest.raises(ModelUnfit, match="OpenVINO: "):
+    with pytest.raises(ModelUnfit, match=r"OpenVINO in float32: (?!Exception|Check |FrontEnd)"):
         OpenVinoEngine(b"no model", FLOAT32)
 
     def full(_network: object) -> None:
@@ -163,6 +164,18 @@ def test_a_library_that_breaks_makes_the_model_unfit(monkeypatch: pytest.MonkeyP
     network = fold(find_bundle(MODELS, "calc-resnet50").arrays(), 224)
     with pytest.raises(ModelUnfit, match=r"Keras .*: .*no room on the device"):
         KerasEngine(network, device="cpu", precision=FLOAT32)
+
+
+def test_what_openvino_says_of_its_source_is_left_out() -> None:
+    said = (
+        "Exception from src/inference/src/cpp/core.cpp:117:\n"
+        "Check '!found.empty()' failed at src/plugins/intel_cpu/src/node.cpp:345:\n"
+        "no primitive for node: pool1\n"
+    )
+    with pytest.raises(ModelUnfit, match=r"^E401 OpenVINO: no primitive for node: pool1$"):
+        unfit("OpenVINO", RuntimeError(said))
+    with pytest.raises(ModelUnfit, match=r"^E401 OpenVINO: RuntimeError$"):
+        unfit("OpenVINO", RuntimeError())
 
 
 def test_one_that_breaks_at_work_makes_the_model_unfit() -> None:
