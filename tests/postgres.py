@@ -176,6 +176,25 @@ def postgresql(**settings: str) -> Iterator[PostgreSQL]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def run_as_server(server: PostgreSQL, commands: str) -> None:
+    """Shell commands as the server's administrator types them, in its folder."""
+    shell = _run(
+        ["sh", "-eu", "-c", commands],
+        server.folder,
+        env={
+            "PATH": f"{_program('psql').parent}:{os.environ['PATH']}",
+            "PGHOST": str(server.folder),
+            "PGPORT": str(server.port),
+            "PGUSER": _USER,
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    said, _ = shell.communicate(timeout=60)
+    if shell.returncode:
+        pytest.fail(f"{commands}\nended with {shell.returncode}:\n{said.decode()}")
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgreSQL]:
     """The server of this test process."""
