@@ -64,10 +64,14 @@ class WorkLanes:
 
     def hand_back(self) -> None:
         """Give up what is in hand and could not be finished, for other processes to take."""
-        for lane in self.deliveries:
-            lane.hand_back()
-        for pull in self.pulls:
-            pull.hand_back()
+        try:
+            for lane in self.deliveries:
+                lane.hand_back()
+            for pull in self.pulls:
+                pull.hand_back()
+        except CadnodeError as error:
+            # The database may be why it could not be finished: the leases end by themselves.
+            log.warning("could not hand back what was in hand", detail=str(error))
 
 
 def work_lanes(

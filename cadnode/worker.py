@@ -228,7 +228,8 @@ class DeliveryLane:
 
     def hand_back(self) -> None:
         """Give up what is being sent, for another process to send at once: this one ends now."""
-        self._store.release_deliveries(self._holding, now=self._clock())
+        if self._holding:
+            self._store.release_deliveries(self._holding, now=self._clock())
 
     def _probe(self) -> bool:
         name, lease = self._destination, self._lease

@@ -276,10 +276,14 @@ def try_folder(folder: Path) -> str:
             _sync_folder(folder)
         with shared(lock), alone(lock) as is_ours:
             if is_ours:
-                raise SpoolFull(f"{folder}: locks do not hold on this file system")
+                raise SpoolFull("locks do not hold on this file system")
+    except SpoolFull as error:
+        raise SpoolFull(f"{folder}: {error.detail}") from error
     finally:
-        for left in (file, file.with_suffix(".check"), lock):
-            left.unlink(missing_ok=True)
+        # What kept a file from being written may keep it from being deleted.
+        with suppress(OSError):
+            for left in (file, file.with_suffix(".check"), lock):
+                left.unlink(missing_ok=True)
     return f"{folder}: a file was written, synced and renamed; locks hold"
 
 

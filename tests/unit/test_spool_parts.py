@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from cadnode.config import Settings, load_settings
-from cadnode.core.errors import ConfigError
-from cadnode.spool_parts import open_objects, open_spool
+from cadnode.core.errors import ConfigError, SpoolFull
+from cadnode.spool_parts import open_objects, open_spool, try_storage
 from cadnode.storage.object_spool import ObjectSpool
 from cadnode.storage.spool import Spool
 
@@ -55,3 +55,12 @@ def test_what_is_missing_for_an_object_store_is_said_before_the_first_image(
     monkeypatch.setattr("cadnode.spool_parts.find_spec", lambda _: None)
     with pytest.raises(ConfigError, match=r"cadnode\[s3\]"):
         open_spool(chosen)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_shared_folder_that_is_none_is_said_so_with_its_name(tmp_path: Path, there: bool):
+    if there:
+        (tmp_path / "shared").write_text("a file")
+    chosen = settings(tmp_path, '[storage]\nfolder = "shared"')
+    with pytest.raises(SpoolFull, match=f"{tmp_path}/shared: the data disk failed"):
+        try_storage(chosen)
