@@ -94,6 +94,15 @@ class FileCache:
         self.shrink_to(self._limit)
         return path
 
+    def rename(self, name: str, to: str) -> None:
+        """What is called `name` is called `to` from now on, and looked at before it is believed;
+        there may be no copy of it."""
+        with self._lock:
+            self._believed.pop(name, None)
+            self._believed.pop(to, None)
+        with suppress(OSError):
+            self.place(name).replace(self.place(to))
+
     def forget(self, name: str) -> None:
         """Delete the copy if there is one."""
         with self._lock:

@@ -154,8 +154,9 @@ class ObjectSpool:
         """See NodeFiles.mend."""
         if self.size_of(relative) != size:
             self._objects.copy(copy, relative)
-            self._cache.forget(_copy_name(relative))
-        self.remove(copy)
+        # They have the same bytes: nothing has to be fetched to read them.
+        self._cache.rename(_copy_name(copy), _copy_name(relative))
+        self._objects.remove(copy)
 
     def remove(self, relative: str) -> None:
         """Delete the object, and this machine's copy of it."""

@@ -347,6 +347,25 @@ def test_the_same_image_again_leaves_one_object(one: Machine):
     assert one.objects() == before
 
 
+def test_nothing_is_fetched_for_an_image_that_comes_again(
+    one: Machine, monkeypatch: pytest.MonkeyPatch
+):
+    one.receive()
+    for copy in (one.app.settings.node.data_dir / "cache").iterdir():
+        copy.unlink()
+    fetched: list[str] = []
+
+    def get(key: str, file: Path) -> bool:
+        fetched.append(key)
+        return False
+
+    monkeypatch.setattr(one.spool._objects, "get", get)
+    assert one.receive() is Acceptance.SAME
+    (image,) = one.node.records.exam_detail(1).images
+    assert one.spool.path_of(image.path).read_bytes() == IMAGE
+    assert fetched == []
+
+
 def test_an_object_that_was_lost_is_mended_by_sending_the_image_again(one: Machine, other: Machine):
     one.receive()
     (lost,) = one.objects()
