@@ -29,6 +29,7 @@ def block(page: str, holding: str) -> str:
     """The one block of a page without a language that holds this text."""
     written = (DOCS / page).read_text()
     found = re.findall(r"^```(\w*)\n(.*?)^```$", written, re.MULTILINE | re.DOTALL)
+    text: str
     (text,) = [text for language, text in found if not language and holding in text]
     return text
 

@@ -127,11 +127,11 @@ def _ask_server(url: str, number: int) -> Answers:
             connection.exec_driver_sql("SET TRANSACTION READ ONLY")
             connection.exec_driver_sql(f"SET TIME ZONE '{get_localzone_name()}'")
             # The question as it stands: % and : mean nothing to `psql`.
-            with connection.connection.cursor() as cursor:
-                cursor.execute(question)
-                assert cursor.description is not None
-                names = [column[0] for column in cursor.description]
-                return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+            cursor = connection.connection.cursor()
+            cursor.execute(question)
+            assert cursor.description is not None
+            names = [column[0] for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
     finally:
         engine.dispose()
 

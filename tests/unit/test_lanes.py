@@ -6,15 +6,14 @@ from structlog.testing import capture_logs
 
 from cadnode.core.errors import DatabaseUnavailable
 from cadnode.lanes import WorkLanes
+from cadnode.worker import DeliveryLane
 
 
-class Holding:
+class Holding(DeliveryLane):
     """A lane with work in its hands, and a database that is away."""
 
-    name = "delivery to pacs"
-
-    def run_once(self) -> bool:
-        return False
+    def __init__(self) -> None:
+        """Nothing more of it is asked."""
 
     def hand_back(self) -> None:
         raise DatabaseUnavailable("the server does not answer")
