@@ -5,13 +5,14 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from cadnode.app import App, utc_now
 from cadnode.config import Settings
 from cadnode.config.tables import DestinationTable, NotifyTable, SourceTable
 from cadnode.core.errors import CadnodeError, ConfigError
 from cadnode.result_parts import RESULT_CLASSES
+from cadnode.storage.clock import SLACK
 from cadnode.storage.disk import disk_of
 
 WARN_DAYS = 30
@@ -43,6 +44,7 @@ def run_checks(app: App) -> Iterator[Check]:
     if settings.tls.complete:
         yield from _certificate(app)
     yield _database(app)
+    yield from _clock(app)
     if settings.celery.enabled:
         yield _broker(app)
     yield _disk(app)
@@ -121,6 +123,26 @@ def _database(app: App) -> Check:
             return Check("database", None, "not there yet: the node makes it at its first start")
         return Check("database", False, str(error))
     return Check("database", True, f"{name}, {exams} exam{'' if exams == 1 else 's'}")
+
+
+def _clock(app: App) -> Iterator[Check]:
+    """Machines that share a database compare its times each with a clock of their own."""
+    try:
+        store = app.open_store()
+        try:
+            ahead = store.database.ahead_by(utc_now)
+        finally:
+            store.close()
+    except CadnodeError:
+        return
+    if ahead is None:
+        return
+    off = abs(ahead)
+    side = "ahead of" if ahead > timedelta(0) else "behind"
+    said = f"this machine's clock is {off.total_seconds():.1f} s {side} that of the database server"
+    if off > SLACK:
+        said += ": let every machine follow one NTP server, or work is taken from who is doing it"
+    yield Check("clock", off <= SLACK, said)
 
 
 def waiting_nowhere(app: App) -> Iterator[Check]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from alembic import command
@@ -31,6 +32,7 @@ from cadnode.storage.dialect import (
     make_engine,
     one_at_a_time,
     reading,
+    server_time,
 )
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -80,6 +82,14 @@ class Database:
                 f"the database {self.name} {has}, this program needs version {wanted}: "
                 f"upgrade the {'program' if _is_newer(found) else 'database (cadnode db upgrade)'}"
             )
+
+    def ahead_by(self, clock: Callable[[], datetime]) -> timedelta | None:
+        """How far `clock` is ahead of that of the server, to some milliseconds; None for a file."""
+        with self.read() as connection:
+            # The first question may wait for a connection.
+            server_time(connection)
+            before, there, after = clock(), server_time(connection), clock()
+            return None if there is None else before + (after - before) / 2 - there
 
     def empty_the_log(self) -> None:
         """Leave no earlier state of a row in the log of a SQLite database."""

@@ -5,6 +5,7 @@ The functions that give SQL are used by released migrations: add new ones, never
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,14 @@ def one_at_a_time(connection: Connection, what: str) -> None:
     """
     if connection.dialect.name != "sqlite":
         connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(f"cadnode {what}"))))
+
+
+def server_time(connection: Connection) -> datetime | None:
+    """What the server's clock says; None for SQLite, which has the clock of this machine."""
+    if connection.dialect.name == "sqlite":
+        return None
+    time: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+    return time
 
 
 def erase_what_is_deleted(connection: Connection) -> None:

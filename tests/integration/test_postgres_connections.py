@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from cadnode.app import App
+from cadnode.checks import run_checks
 from cadnode.config import load_settings
 from cadnode.core.errors import DatabaseUnavailable
 from cadnode.core.jobs import Acceptance
@@ -171,3 +173,18 @@ def test_a_process_waits_for_its_database_and_stops_when_it_is_told_to(
         with pytest.raises(SystemExit):
             open_store(app, stopping)
         frail.start()
+
+
+@pytest.mark.parametrize(("seconds", "well"), [(0, True), (90, False), (-90, False)])
+def test_check_says_when_this_machine_has_another_time_than_the_server(
+    postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: int, well: bool
+):
+    monkeypatch.setattr(
+        "cadnode.checks.utc_now", lambda: datetime.now(UTC) + timedelta(seconds=seconds)
+    )
+    file = tmp_path / "cadnode.toml"
+    file.write_text(f'[node]\ndata_dir = "data"\n[database]\nurl = "{postgres_url}"\n')
+    checks = run_checks(App(load_settings(file, {})))
+    clock = next(check for check in checks if check.name == "clock")
+    assert clock.well is well
+    assert well or ("90.0 s ahead" if seconds > 0 else "90.0 s behind") in clock.detail
