@@ -22,6 +22,8 @@ PUTS_AT_ONCE = 8
 PART = 16 << 20
 SLOWEST = 4 << 20
 """Bytes in a second; a store that takes or gives less is in trouble."""
+LARGEST = 4 << 30
+"""Bytes of an object, where the store does not say how many they are."""
 PIECE = 1 << 18
 """Bytes of an object that is fetched, in memory at once."""
 CONNECTIONS = 64
@@ -195,7 +197,7 @@ async def _download(files: Any, bucket: str, key: str, file: Path, seconds: floa
     )
     body = answer["Body"]
     try:
-        async with asyncio.timeout(seconds + answer["ContentLength"] / SLOWEST):
+        async with asyncio.timeout(seconds + answer.get("ContentLength", LARGEST) / SLOWEST):
             with file.open("wb") as stream:
                 while piece := await body.read(PIECE):
                     stream.write(piece)
