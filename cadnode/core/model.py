@@ -49,9 +49,15 @@ class PatchScores:
     """Shape (n, map_size, map_size), 0..1: where in the patch they are."""
 
 
-FLOAT32, BFLOAT16 = "float32", "bfloat16"
-SCREENED = "bfloat16, marks in float32"
-"""Every patch in bfloat16, and what may become a mark again in float32."""
+FLOAT32, BFLOAT16, INT8 = "float32", "bfloat16", "int8"
+
+
+def marks_in_float32(quick: str) -> str:
+    """The name of: every patch in `quick`, and what may become a mark again in float32."""
+    return f"{quick}, marks in {FLOAT32}"
+
+
+SCREENED = frozenset(marks_in_float32(quick) for quick in (BFLOAT16, INT8))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +67,7 @@ class RunsOn:
     device: str
     """`CPU`, or the name of the accelerator."""
     precision: str
-    """FLOAT32, BFLOAT16 or SCREENED."""
+    """FLOAT32, BFLOAT16 or one of SCREENED."""
     runtime: str = ""
     """The library that computes, with its version."""
     why: str = ""

@@ -28,6 +28,7 @@ from cadnode.core.errors import ModelUnfit
 from cadnode.core.intensity import NORMALISATIONS
 from cadnode.core.model import BFLOAT16, SCREENED, ModelSpec
 from cadnode.core.ports import Classifier
+from cadnode.inference.screening import Screening, read_screening
 
 MANIFEST = "manifest.toml"
 CARD = "MODEL_CARD.md"
@@ -37,7 +38,8 @@ ARCHITECTURES = ("resnet50-grey",)
 GOLDEN_TOLERANCE = 1e-3
 """How far a golden score may be off; another CPU or runtime moves one by some 1e-6."""
 BFLOAT16_TOLERANCE = 0.1
-"""How far one that was computed in bfloat16 may be off; the shipped model's were by up to 0.09."""
+"""How far one that was computed in bfloat16 or int8 may be off; the shipped model's were by up to
+0.09 in bfloat16."""
 CELL = 32
 """Pixels of a patch for each cell of its map, in every architecture there is."""
 
@@ -74,6 +76,10 @@ class Bundle:
         except KeyError as error:
             raise ModelUnfit(f"{path} has no {error.args[0]}") from error
         return patches.astype(np.float32), probability.astype(np.float32)
+
+    def screening(self) -> Screening | None:
+        """How it is screened in int8, if it can be. Raises ModelUnfit."""
+        return read_screening(self.folder, self.manifest)
 
     def card(self) -> str:
         """The text of the model card. Raises ModelUnfit."""
@@ -142,14 +148,14 @@ def read_bundle(folder: Path) -> Bundle:
 
 def verify_golden(bundle: Bundle, classifier: Classifier) -> float:
     """The largest difference from the golden scores. Raises ModelUnfit where it is above
-    `GOLDEN_TOLERANCE`, or what bfloat16 may be off by where the score was computed in that."""
+    `GOLDEN_TOLERANCE`, or what bfloat16 and int8 may be off by where the score is theirs."""
     patches, expected = bundle.golden()
     off = np.abs(classifier.classify(patches).probability - expected)
     allowed = np.full(len(off), GOLDEN_TOLERANCE)
     precision = classifier.runs_on.precision
     if precision == BFLOAT16:
         allowed[:] = BFLOAT16_TOLERANCE
-    elif precision == SCREENED:
+    elif precision in SCREENED:
         allowed[expected < min(bundle.spec.thresholds)] = BFLOAT16_TOLERANCE
     if not np.all(off <= allowed):
         raise ModelUnfit(f"{bundle.folder}: a golden score is off by {off.max():.2g}")
@@ -207,6 +213,7 @@ def _check(bundle: Bundle) -> None:
     for file in files_now(bundle):
         if file.trouble:
             raise ModelUnfit(f"{folder / file.name} {file.trouble}")
+    bundle.screening()
 
 
 def _trouble(path: Path, expected: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cadnode.core.errors import ModelUnfit
-from cadnode.core.model import SCREENED, ModelSpec, PatchScores, RunsOn
+from cadnode.core.model import ModelSpec, PatchScores, RunsOn, marks_in_float32
 from cadnode.inference.engine import Engine
 
 BAND = 0.8
@@ -29,14 +29,23 @@ class BundleClassifier:
     """
 
     def __init__(
-        self, spec: ModelSpec, quick: Engine, exact: Engine | None = None, *, why: str = ""
+        self,
+        spec: ModelSpec,
+        quick: Engine,
+        exact: Engine | None = None,
+        *,
+        band: float = BAND,
+        why: str = "",
     ) -> None:
-        """`why` says why this runtime and precision were chosen."""
+        """`band` is in log-odds: how far below the lowest operating point `exact` begins; `why`
+        says why this runtime and precision were chosen."""
         self._spec = spec
         self._quick = quick
         self._exact = exact
-        self._again_from = _below(min(spec.thresholds), BAND)
-        precision = quick.runs_on.precision if exact is None else SCREENED
+        self._again_from = _below(min(spec.thresholds), band)
+        precision = quick.runs_on.precision
+        if exact is not None:
+            precision = marks_in_float32(precision)
         self._runs_on = replace(quick.runs_on, precision=precision, why=why)
 
     @property

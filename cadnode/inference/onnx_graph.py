@@ -5,6 +5,7 @@ The only module that knows the package `onnx`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,21 +14,35 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from cadnode.inference.folded import INPUT, Convolution, Folded, Pooling
+from cadnode.inference.quantised import LEVELS, rounded
 
 OPSET = 17
 IR_VERSION = 8
 """Of the file format; as old as the operator set, so that old runtimes read it."""
 OUTPUTS = ("probability", "maps")
+HIGHEST = "/highest"
+"""After a step's name: the highest value of its result, when that was asked for."""
 
 
-def onnx_model(network: Folded, about: str) -> onnx.ModelProto:
+def onnx_model(
+    network: Folded,
+    about: str,
+    *,
+    ranges: Mapping[str, float] | None = None,
+    highest_of: Sequence[str] = (),
+) -> onnx.ModelProto:
     """From `grey` (n, patch_size, patch_size) to `probability` (n,) and `maps` (n, rows, columns),
-    all float32; `about` goes into the file as its description."""
+    all float32; `about` goes into the file as its description.
+
+    With `ranges` (the highest value by name of a step after a ReLU) the results of these steps,
+    and the kernels of the convolutions that take them, have eight bits. `highest_of` names steps
+    whose highest value in the whole batch is an output too.
+    """
     graph = _Graph()
+    ranges = ranges or {}
     graph.add("Unsqueeze", (INPUT, graph.constant("channel", np.array([1]))), "grey_channel")
     named = {INPUT: "grey_channel"}
     for step in network.steps:
-        named[step.name] = step.name
         source = named[step.source]
         if isinstance(step, Pooling):
             # After a ReLU the padding's zeros are no higher than what is there.
@@ -35,7 +50,13 @@ def onnx_model(network: Folded, about: str) -> onnx.ModelProto:
                 "MaxPool", (source,), step.name, kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4
             )
         else:
-            _convolve(graph, step, source)
+            around = named[step.add] if step.add else ""
+            _convolve(graph, step, source, around, in_int8=step.source in ranges)
+        named[step.name] = (
+            graph.levels(step.name, ranges[step.name]) if step.name in ranges else step.name
+        )
+    for name in highest_of:
+        graph.add("ReduceMax", (name,), f"{name}{HIGHEST}", keepdims=0)
     _heads(graph, network, network.steps[-1].name)
     size = network.patch_size
     cells = size // 32
@@ -46,6 +67,10 @@ def onnx_model(network: Folded, about: str) -> onnx.ModelProto:
         [
             helper.make_tensor_value_info("probability", TensorProto.FLOAT, ["n"]),
             helper.make_tensor_value_info("maps", TensorProto.FLOAT, ["n", cells, cells]),
+            *(
+                helper.make_tensor_value_info(f"{name}{HIGHEST}", TensorProto.FLOAT, [])
+                for name in highest_of
+            ),
         ],
         graph.constants,
     )
@@ -69,12 +94,33 @@ class _Graph:
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
         return name
 
+    def levels(self, result: str, highest: float) -> str:
+        """The result in eight bits and back; the runtime sees that it may stay in eight bits."""
+        scale = self.constant(f"{result}/level", np.array(highest / LEVELS, np.float32))
+        zero = self.constant(f"{result}/zero", np.array(0, np.uint8))
+        self.add("QuantizeLinear", (result, scale, zero), f"{result}/levels")
+        self.add("DequantizeLinear", (f"{result}/levels", scale, zero), f"{result}/rounded")
+        return f"{result}/rounded"
 
-def _convolve(graph: _Graph, step: Convolution, source: str) -> None:
-    kernel = graph.constant(f"{step.name}/kernel", step.kernel.transpose(3, 2, 0, 1))
+    def kernel(self, name: str, values: NDArray[np.float32], *, in_int8: bool) -> str:
+        if not in_int8:
+            return self.constant(name, values)
+        integers, scale = rounded(values)
+        parts = (
+            self.constant(f"{name}/levels", integers),
+            self.constant(f"{name}/level", scale),
+            self.constant(f"{name}/zero", np.zeros(len(scale), np.int8)),
+        )
+        self.add("DequantizeLinear", parts, name, axis=0)
+        return name
+
+
+def _convolve(graph: _Graph, step: Convolution, source: str, around: str, *, in_int8: bool) -> None:
+    values = step.kernel.transpose(3, 2, 0, 1)
+    kernel = graph.kernel(f"{step.name}/kernel", values, in_int8=in_int8)
     last = f"{step.name}/sum" if step.relu else step.name
     sources = [source, kernel]
-    extra = step.add
+    extra = around
     if step.bias.ndim == 1:
         sources.append(graph.constant(f"{step.name}/bias", step.bias))
     else:

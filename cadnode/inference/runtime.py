@@ -2,8 +2,8 @@
 
 By itself it takes the first in `ORDER` that is installed and gives the golden scores. The order is
 that of their speed with this network on a CPU, with and without AMX, at every batch size
-(docs/performance.md); on a GPU, Keras alone. What gives them in float32 only is taken in float32,
-after the others.
+(docs/performance.md); on a GPU, Keras alone. What gives them in float32 and not screened in
+bfloat16 is taken in float32, after the others.
 """
 
 from __future__ import annotations
@@ -11,19 +11,18 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import structlog
 
 from cadnode.core.errors import ModelUnfit
-from cadnode.core.model import BFLOAT16, FLOAT32, SCREENED
+from cadnode.core.model import BFLOAT16, FLOAT32, INT8
 from cadnode.inference.bundle import Bundle, verify_golden
-from cadnode.inference.classifier import BundleClassifier
+from cadnode.inference.classifier import BAND, BundleClassifier
 from cadnode.inference.engine import Engine
 from cadnode.inference.folded import Folded, fold
-from cadnode.inference.hardware import has_amx, has_gpu
+from cadnode.inference.hardware import has_amx, has_gpu, int8_pays
 
 if TYPE_CHECKING:
     from cadnode.core.ports import Classifier
@@ -39,6 +38,9 @@ EXTRAS = {
 }
 """What to install, by runtime."""
 
+Way = tuple[str, ...]
+"""The precisions to compute in: the quick one, and the exact one if there are two."""
+
 
 def load_classifier(
     bundle: Bundle, *, runtime: str = "auto", device: str = "auto", precision: str = "auto"
@@ -46,12 +48,13 @@ def load_classifier(
     """The bundle as a `Classifier`. Takes seconds.
 
     `runtime` is auto, keras, openvino or onnxruntime; `device` auto, cpu or gpu; `precision` auto
-    (bfloat16 where the device is faster with it, and float32 again for whatever may become a
-    mark), float32 or bfloat16. Raises ModelUnfit, also where the runtime is not installed.
+    (int8 or bfloat16 where the device is faster with it, and float32 again for whatever may become
+    a mark), float32 or bfloat16. Raises ModelUnfit, also where the runtime is not installed.
     """
     network = _Network(bundle)
     if runtime != "auto":
-        return _load(bundle, network, runtime, device, precision, why="as set")
+        way = next(_ways(bundle, runtime, device, precision))
+        return _load(bundle, network, runtime, device, way, why="as set")
     return _first_that_agrees(bundle, network, device, precision)
 
 
@@ -79,6 +82,17 @@ class _Network:
     @functools.cached_property
     def file(self) -> bytes:
         """As ONNX."""
+        return self._onnx(None)
+
+    @property
+    def file_in_int8(self) -> bytes:
+        """As ONNX, with eight bits wherever they do."""
+        screening = self._bundle.screening()
+        if screening is None:
+            raise ModelUnfit(f"{self._bundle.folder} has no ranges for int8")
+        return self._onnx(screening.ranges)
+
+    def _onnx(self, ranges: Mapping[str, float] | None) -> bytes:
         from cadnode.inference.onnx_graph import onnx_model
 
         spec = self._bundle.spec
@@ -87,21 +101,17 @@ class _Network:
             f" patches at {spec.pitch_mm:g} mm, normalised by {spec.normalisation}."
             " For research use only; not a medical device."
         )
-        return bytes(onnx_model(self.folded, about).SerializeToString())
+        return bytes(onnx_model(self.folded, about, ranges=ranges).SerializeToString())
 
 
 def _first_that_agrees(
     bundle: Bundle, network: _Network, device: str, precision: str
 ) -> Classifier:
     tried: list[str] = []
-    waiting = deque((runtime, precision) for runtime in _candidates(device))
-    while waiting:
-        runtime, wanted = waiting.popleft()
+    for runtime, way in _attempts(bundle, device, precision):
         why = "; ".join(["the quickest that is installed and agrees", *tried])
         try:
-            classifier = _load(bundle, network, runtime, device, wanted, why=why)
-            if classifier.runs_on.precision == SCREENED:
-                waiting.append((runtime, FLOAT32))
+            classifier = _load(bundle, network, runtime, device, way, why=why)
             verify_golden(bundle, classifier)
         except ModelUnfit as error:
             # What is not installed is no news; what is installed and fails is.
@@ -109,10 +119,32 @@ def _first_that_agrees(
             (log.warning if installed else log.debug)(
                 "a runtime is passed over", runtime=runtime, detail=error.detail
             )
-            tried.append(f"{runtime} passed over: {error.detail}")
+            said = f"{runtime} passed over: {error.detail}"
+            if said not in tried:
+                tried.append(said)
             continue
         return classifier
     raise ModelUnfit(f"no runtime for {bundle.folder}: {'; '.join(tried)}")
+
+
+def _attempts(bundle: Bundle, device: str, precision: str) -> Iterator[tuple[str, Way]]:
+    later = []
+    for runtime in _candidates(device):
+        for way in _ways(bundle, runtime, device, precision):
+            yield runtime, way
+            if way == (BFLOAT16, FLOAT32):
+                later.append((runtime, (FLOAT32,)))
+    yield from later
+
+
+def _ways(bundle: Bundle, runtime: str, device: str, precision: str) -> Iterator[Way]:
+    """What is asked for, or the quickest for this bundle and after it the next."""
+    if precision != "auto":
+        yield (precision,)
+        return
+    if runtime == OPENVINO and device != "gpu" and bundle.screening() and int8_pays():
+        yield INT8, FLOAT32
+    yield (BFLOAT16, FLOAT32) if _bfloat16_pays(runtime, device) else (FLOAT32,)
 
 
 def _candidates(device: str) -> tuple[str, ...]:
@@ -135,21 +167,19 @@ def _keras_uses_it() -> bool:
 
 
 def _load(
-    bundle: Bundle, network: _Network, runtime: str, device: str, precision: str, *, why: str
+    bundle: Bundle, network: _Network, runtime: str, device: str, way: Way, *, why: str
 ) -> Classifier:
     if device == "gpu" and runtime != KERAS:
         raise ModelUnfit(f"on a GPU the runtime is keras, not {runtime}")
     make = _ENGINES[runtime]
     try:
         with _quiet():
-            wanted = [precision]
-            if precision == "auto":
-                pays = _bfloat16_pays(runtime, device)
-                wanted = [BFLOAT16, FLOAT32] if pays else [FLOAT32]
-            engines = [make(network, device, one) for one in wanted]
+            engines = [make(network, device, precision) for precision in way]
     except ImportError as error:
         raise _missing(runtime, error) from error
-    return BundleClassifier(bundle.spec, *engines, why=why)
+    screening = bundle.screening() if way[0] == INT8 else None
+    band = screening.band if screening else BAND
+    return BundleClassifier(bundle.spec, *engines, band=band, why=why)
 
 
 def _missing(runtime: str, error: ImportError) -> ModelUnfit:
@@ -162,9 +192,14 @@ def _bfloat16_pays(runtime: str, device: str) -> bool:
     if runtime == ONNXRUNTIME:
         return False
     if runtime == KERAS and device != "cpu":
-        from cadnode.inference.keras_model import bfloat16_pays
+        try:
+            with _quiet():
+                from cadnode.inference.keras_model import bfloat16_pays
 
-        return bfloat16_pays(device)
+                return bfloat16_pays(device)
+        except (ImportError, ModelUnfit):
+            # Loading it will say so.
+            return False
     return has_amx()
 
 
@@ -177,7 +212,7 @@ def _keras(network: _Network, device: str, precision: str) -> Engine:
 def _openvino(network: _Network, device: str, precision: str) -> Engine:
     from cadnode.inference.openvino_model import OpenVinoEngine
 
-    return OpenVinoEngine(network.file, precision)
+    return OpenVinoEngine(network.file_in_int8 if precision == INT8 else network.file, precision)
 
 
 def _onnxruntime(network: _Network, device: str, precision: str) -> Engine:

@@ -186,7 +186,7 @@ def test_a_worker_names_its_model_and_what_moved_and_why_it_has_none(config: Pat
     assert (facts.model, facts.model_version, facts.problem) == (spec.name, spec.version, "")
     assert len(facts.model_sha256 or "") == 64
     assert facts.device
-    assert facts.precision in (FLOAT32, SCREENED)
+    assert facts.precision in {FLOAT32, *SCREENED}
     assert "quickest" in facts.chosen
     assert facts.drift == "Scores differ."
     now = 899.0

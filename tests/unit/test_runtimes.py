@@ -13,18 +13,20 @@ import tensorflow as tf
 from cadnode.app import App
 from cadnode.config import Settings
 from cadnode.core.errors import ModelUnfit
-from cadnode.core.model import BFLOAT16, FLOAT32, SCREENED
+from cadnode.core.model import BFLOAT16, FLOAT32, INT8, marks_in_float32
 from cadnode.core.ports import Classifier
 from cadnode.inference import keras_model, runtime
 from cadnode.inference.bundle import Bundle, find_bundle
 from cadnode.inference.engine import unfit
 from cadnode.inference.export import export
 from cadnode.inference.folded import fold
-from cadnode.inference.hardware import has_amx
+from cadnode.inference.hardware import has_amx, int8_pays
 from cadnode.inference.keras_model import KerasEngine
 from cadnode.inference.onnxruntime_model import OnnxRuntimeEngine
 from cadnode.inference.openvino_model import OpenVinoEngine
+from cadnode.inference.quantised import STEPS
 from cadnode.inference.runtime import load_classifier, onnx_file
+from cadnode.inference.screening import Screening
 from tests.contract.fake_engine import FakeEngine
 
 MODELS = Path(__file__).parents[2] / "models"
@@ -76,6 +78,14 @@ def engines(monkeypatch: pytest.MonkeyPatch, **made: FakeEngine | Exception) -> 
         },
     )
     monkeypatch.setattr(runtime, "has_gpu", lambda: False)
+    monkeypatch.setattr(runtime, "int8_pays", lambda: False)
+
+
+def with_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The CPU is quick in int8, and the bundle has what that needs."""
+    screening = Screening(dict.fromkeys(STEPS, 8.0), 1.6, 300, 20)
+    monkeypatch.setattr(Bundle, "screening", lambda _self: screening)
+    monkeypatch.setattr(runtime, "int8_pays", lambda: True)
 
 
 def chosen(classifier: Classifier) -> str:
@@ -206,7 +216,7 @@ def test_one_that_is_named_is_taken_or_refused(
 @pytest.mark.parametrize(
     ("amx", "precision", "computed"),
     [
-        (True, "auto", SCREENED),
+        (True, "auto", marks_in_float32(BFLOAT16)),
         (False, "auto", FLOAT32),
         (True, "float32", FLOAT32),
         (False, "bfloat16", BFLOAT16),
@@ -227,6 +237,63 @@ def test_amx_is_read_from_the_flags_of_the_cpu(tmp_path: Path) -> None:
     assert not has_amx(cpu)
     cpu.write_text("model name\t: some CPU\nflags\t\t: fpu amx_bf16 amx_tile\n")
     assert has_amx(cpu)
+
+
+@pytest.mark.parametrize("amx", [True, False])
+def test_int8_comes_first_where_the_cpu_and_the_bundle_have_it(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, *, amx: bool
+) -> None:
+    engines(monkeypatch, openvino=FakeEngine(), keras=FakeEngine())
+    monkeypatch.setattr(runtime, "has_amx", lambda: amx)
+    with_ranges(monkeypatch)
+    for name in ("auto", "openvino"):
+        on = load_classifier(bundle, runtime=name).runs_on
+        assert on.precision == marks_in_float32(INT8)
+    assert load_classifier(bundle, precision="float32").runs_on.precision == FLOAT32
+    in_keras = load_classifier(bundle, runtime="keras", device="cpu").runs_on
+    assert in_keras.precision == (marks_in_float32(BFLOAT16) if amx else FLOAT32)
+
+
+def test_without_ranges_there_is_no_int8(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    engines(monkeypatch, openvino=FakeEngine())
+    with_ranges(monkeypatch)
+    monkeypatch.setattr(runtime, "has_amx", lambda: False)
+    monkeypatch.setattr(Bundle, "screening", lambda _self: None)
+    assert load_classifier(bundle).runs_on.precision == FLOAT32
+    with pytest.raises(ModelUnfit, match="no ranges for int8"):
+        _ = runtime._Network(bundle).file_in_int8
+
+
+@pytest.mark.parametrize(
+    ("amx", "next_one"), [(True, marks_in_float32(BFLOAT16)), (False, FLOAT32)]
+)
+def test_what_scores_otherwise_in_int8_only_runs_as_without_it(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, *, amx: bool, next_one: str
+) -> None:
+    engines(monkeypatch, openvino=FakeEngine(INT8, off=-4.0), keras=FakeEngine())
+    with_ranges(monkeypatch)
+    monkeypatch.setattr(runtime, "has_amx", lambda: amx)
+    found = load_classifier(bundle, device="cpu").runs_on
+    assert found.precision == next_one
+    assert "openvino passed over: " in found.why
+    assert "keras" not in found.why
+
+
+@pytest.mark.parametrize(
+    ("flags", "pays"),
+    [
+        ("fpu avx512_vnni", True),
+        ("fpu avx_vnni", True),
+        ("fpu avx512f avx2", False),
+        ("amx_bf16 amx_tile avx512_vnni", False),
+        ("amx_bf16 amx_int8 amx_tile avx512_vnni", True),
+    ],
+)
+def test_int8_is_read_from_the_flags_of_the_cpu(tmp_path: Path, flags: str, *, pays: bool) -> None:
+    cpu = tmp_path / "cpuinfo"
+    assert not int8_pays(cpu)
+    cpu.write_text(f"model name\t: avx_vnni\nflags\t\t: {flags}\n")
+    assert int8_pays(cpu) == pays
 
 
 @pytest.mark.parametrize("module", ["openvino_model", "onnxruntime_model", "onnx_graph"])

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cadnode.core.errors import ModelUnfit
-from cadnode.core.model import BFLOAT16, SCREENED
+from cadnode.core.model import BFLOAT16, marks_in_float32
 from cadnode.inference.classifier import BAND, BundleClassifier
 from tests.contract.fake_classifier import FAKE_SPEC
 from tests.contract.fake_engine import FakeEngine, screened
@@ -45,7 +45,7 @@ def test_what_is_surely_below_is_not_computed_twice() -> None:
     scores = classifier.classify(patches(0.02, 0.9, 0.1, 0.55))
     assert (quick.sizes, exact.sizes) == ([4], [2])
     assert scores.probability[0] < 0.02
-    assert classifier.runs_on.precision == SCREENED
+    assert classifier.runs_on.precision == marks_in_float32(BFLOAT16)
 
 
 def test_batches_are_full_and_of_one_size() -> None:
