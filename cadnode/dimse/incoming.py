@@ -29,7 +29,7 @@ from pynetdicom.pdu_primitives import P_DATA
 from cadnode.core.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from cadnode.dimse.admission import Bucket, Peer
 from cadnode.dimse.hashing import BesideHash
-from cadnode.dimse.transport import idle_wait
+from cadnode.dimse.transport import LONGEST_IDLE_WAIT, idle_wait
 
 PARTIAL_SUFFIX = ".part"
 
@@ -54,6 +54,9 @@ BREATH = 1.0
 
 ROOM_STEP = 64 << 20
 """Bytes; the room for another object is asked for in steps of this size."""
+
+MOST_PIECES = os.sysconf("SC_IOV_MAX")
+"""What the system writes in one call."""
 
 FLUSH_STEP = 4 << 20
 """Bytes after which an object on its way in begins to go to the disk."""
@@ -178,10 +181,8 @@ class IncomingFile:
         self.path.unlink(missing_ok=True)
 
     def _append(self, file: FileIO, pieces: Sequence[memoryview]) -> None:
-        for piece in pieces:
-            rest = piece
-            while rest:
-                rest = rest[file.write(rest) :]
+        for first in range(0, len(pieces), MOST_PIECES):
+            _write(file, pieces[first : first + MOST_PIECES])
         self._digest.update(pieces)
         if self.size - self._flushed >= FLUSH_STEP:
             # Starts to write it out; the sync at the end has less to wait for.
@@ -204,6 +205,15 @@ class IncomingFile:
     def _give_up(self, why: Failure) -> None:
         self.failure = why
         self.remove()
+
+
+def _write(file: FileIO, pieces: Sequence[memoryview]) -> None:
+    written = os.writev(file.fileno(), pieces)
+    # A disk that fills up takes a part; the next write says why.
+    for piece in pieces:
+        rest, written = piece[written:], max(0, written - len(piece))
+        while rest:
+            rest = rest[file.write(rest) :]
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +250,9 @@ class SpoolingProvider(DIMSEServiceProvider):
         if block:
             return super().get_msg(block=True)
         wait = idle_wait(self._quiet_since) if self.dul.peek_next_pdu() is None else 0.0
+        if wait and self._growing is not None:
+            # Nothing is to be done before the object is whole, and that ends the wait.
+            wait = LONGEST_IDLE_WAIT
         try:
             return self.msg_queue.get(block=wait > 0, timeout=wait)
         except queue.Empty:

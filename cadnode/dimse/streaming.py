@@ -20,7 +20,7 @@ from cadnode.dimse.p_data import DataSetParser
 from cadnode.dimse.transport import LONGEST_IDLE_WAIT, BoundedSocket
 from cadnode.dimse.waking import WakingQueue
 
-READ_BYTES = 1 << 18
+READ_BYTES = 1 << 19
 """What is taken from the system at once. Two buffers of this size are held for as long as bytes
 keep coming: one is read into while the other is hashed."""
 
