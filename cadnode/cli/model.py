@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from cadnode.core.drift import Shift
     from cadnode.site_cases import SiteCases
 
+ENOUGH_MARKED = 100
+"""Patches that may become a mark, to trust the band that was measured on them."""
+
 model = typer.Typer(help="Model bundles.", no_args_is_help=True)
 
 Sources = Annotated[
@@ -275,6 +278,64 @@ def export(
             f" maps within {one.maps:.1e}"
         )
     typer.echo(f"{found.spec.name} {found.spec.version} in {out}")
+
+
+@model.command()
+def calibrate(
+    bundle: Annotated[str, typer.Argument(metavar="NAME[/VERSION]")],
+    images: Annotated[
+        list[Path],
+        typer.Argument(
+            exists=True,
+            file_okay=False,
+            metavar="FOLDER...",
+            help="Folders of DICOM images; annotations are not needed.",
+        ),
+    ],
+    least_band: Annotated[
+        float | None,
+        typer.Option(min=0.1, max=10, help="In log-odds: score again at least so far down."),
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Let a bundle be screened in int8: find the ranges of its steps on every second patient, measure
+    on the others what must be scored again in float32, and write both into the bundle."""
+    from cadnode.calibrating import calibrate_bundle
+    from cadnode.inference.bundle import find_bundle
+    from cadnode.inference.calibrate import LEAST_BAND
+
+    app = app_for(config)
+    if app.settings.model.folder is None:
+        raise typer.BadParameter("model.folder is not set")
+    name, _, version = bundle.partition("/")
+    chosen = find_bundle(app.settings.model.folder, name, version or "latest")
+    with _bar("calibrating") as bar:
+        task = bar.add_task("", total=None)
+        result = calibrate_bundle(
+            chosen,
+            images,
+            app.reader(),
+            analyzed_views=frozenset(app.settings.exam.analyzed_views),
+            least_band=LEAST_BAND if least_band is None else least_band,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    for line in result.passed_over:
+        problem(line)
+    found, screening = result.found, result.found.screening
+    typer.echo(
+        f"ranges of {result.images[0]} images ({found.ranged} patches); measured on"
+        f" {result.images[1]} others ({screening.patches} patches), split by {result.split_by}"
+    )
+    typer.echo(
+        f"{screening.marked} of these reach the lowest operating point; int8 puts none of them more"
+        f" than {found.too_low:.2f} log-odds too low"
+    )
+    typer.echo(
+        f"band {screening.band:.2f}: {100 * found.again:.0f} % of the patches are scored again in"
+        f" float32; written into {chosen.spec.name} {chosen.spec.version}"
+    )
+    if screening.marked < ENOUGH_MARKED:
+        problem(f"fewer than {ENOUGH_MARKED} such patches show little: take more images")
 
 
 @model.command()
