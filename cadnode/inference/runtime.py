@@ -58,10 +58,12 @@ def load_classifier(
     return _first_that_agrees(bundle, network, device, precision)
 
 
-def onnx_file(bundle: Bundle) -> bytes:
-    """The bundle's network as an ONNX file, in float32. Raises ModelUnfit."""
+def onnx_file(bundle: Bundle, *, in_int8: bool = False) -> bytes:
+    """The bundle's network as an ONNX file, in float32 or rounded to int8. Raises ModelUnfit, also
+    where int8 is wanted and the bundle has no ranges for it."""
+    network = _Network(bundle)
     try:
-        return _Network(bundle).file
+        return network.file_in_int8 if in_int8 else network.file
     except ImportError as error:
         raise _missing(ONNXRUNTIME, error) from error
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cadnode.core.errors import ModelUnfit
-from cadnode.core.model import BFLOAT16, FLOAT32
+from cadnode.core.model import BFLOAT16, FLOAT32, INT8, marks_in_float32
 from cadnode.core.ports import Classifier
 from cadnode.inference.bundle import Bundle, find_bundle, list_bundles, load_bundle, verify_golden
 from cadnode.inference.runtime import load_classifier
@@ -32,11 +32,12 @@ LOADED = {
     "openvino": ("openvino", "float32"),
     "openvino in bfloat16": ("openvino", "bfloat16"),
     "onnxruntime": ("onnxruntime", "auto"),
+    "int8": ("openvino", "auto"),
     "auto": ("auto", "auto"),
 }
 """What is asked for: runtime and precision."""
-WITHIN = {"keras in bfloat16": 0.02, "openvino in bfloat16": 0.02}
-"""How far a score may be off elsewhere than in float32."""
+WITHIN = {"keras in bfloat16": 0.02, "openvino in bfloat16": 0.02, "int8": 0.02, "auto": 0.02}
+"""How far a score may be off elsewhere than in float32; `auto` screens where the CPU is quick so."""
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,11 @@ def load(shipped: Bundle) -> Callable[[str], Classifier]:
 
 def load_ported(bundle: Bundle, name: str) -> Classifier:
     runtime, precision = LOADED[name]
-    return load_classifier(bundle, runtime=runtime, device="cpu", precision=precision)
+    with pytest.MonkeyPatch.context() as patch:
+        if name == "int8":
+            # Any CPU computes it; those without the instructions only slowly.
+            patch.setattr("cadnode.inference.runtime.int8_pays", lambda: True)
+        return load_classifier(bundle, runtime=runtime, device="cpu", precision=precision)
 
 
 @pytest.fixture(params=["fake", "screened", *LOADED])
@@ -87,7 +92,7 @@ def test_scores_and_maps_have_the_shapes_the_spec_promises(classifier: Classifie
 
 def test_it_says_what_it_computes_on(classifier: Classifier) -> None:
     assert classifier.runs_on.device
-    assert classifier.runs_on.precision.startswith(("float", "bfloat"))
+    assert classifier.runs_on.precision.startswith(("float", "bfloat", "int8"))
 
 
 @pytest.mark.parametrize(
@@ -98,6 +103,7 @@ def test_it_says_what_it_computes_on(classifier: Classifier) -> None:
         ("openvino", "OpenVINO", FLOAT32),
         ("openvino in bfloat16", "OpenVINO", BFLOAT16),
         ("onnxruntime", "ONNX Runtime", FLOAT32),
+        ("int8", "OpenVINO", marks_in_float32(INT8)),
     ],
 )
 def test_what_the_settings_name_is_what_computes(

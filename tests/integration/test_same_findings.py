@@ -1,4 +1,5 @@
-"""The findings of real films are the same in every runtime, and with bfloat16 where it may be."""
+"""The findings of real films are the same in every runtime, and with bfloat16 or int8 where they may
+be."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ import pytest
 
 from cadnode.core.analysis import Prepared, analyze, prepare
 from cadnode.core.findings import Finding
-from cadnode.core.model import BFLOAT16, FLOAT32
+from cadnode.core.model import BFLOAT16, FLOAT32, INT8, marks_in_float32
 from cadnode.demo.exams import rebuild_exams
 from cadnode.dicom.reader import DicomReader
 from cadnode.inference.bundle import Bundle, find_bundle
@@ -68,6 +69,45 @@ def test_screened_in_bfloat16_they_are_those_of_float32(
     assert [analyze(film, classifier).findings for film in films] == expected
     alone = BundleClassifier(bundle.spec, quick)
     assert [analyze(film, alone).findings for film in films] != expected
+
+
+def test_screened_in_int8_they_are_those_of_float32(
+    bundle: Bundle,
+    films: list[Prepared],
+    expected: list[tuple[Finding, ...]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("cadnode.inference.runtime.int8_pays", lambda: True)
+    classifier = load_classifier(bundle, runtime="openvino", device="cpu")
+    assert classifier.runs_on.precision == marks_in_float32(INT8)
+    assert [analyze(film, classifier).findings for film in films] == expected
+    alone = BundleClassifier(bundle.spec, OpenVinoEngine(onnx_file(bundle, in_int8=True), INT8))
+    assert [analyze(film, alone).findings for film in films] != expected
+
+
+def test_the_band_of_the_bundle_is_what_is_scored_again(
+    bundle: Bundle, films: list[Prepared], exact: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some of what lies in it, not reaching a mark, has the score of float32; what is below not."""
+    monkeypatch.setattr("cadnode.inference.runtime.int8_pays", lambda: True)
+    screening = bundle.screening()
+    assert screening
+    patches = films[0].patches
+    ours, quick, right = (
+        classifier.classify(patches).probability
+        for classifier in (
+            load_classifier(bundle, runtime="openvino", device="cpu"),
+            BundleClassifier(bundle.spec, OpenVinoEngine(onnx_file(bundle, in_int8=True), INT8)),
+            BundleClassifier(bundle.spec, exact),
+        )
+    )
+    lowest = min(bundle.spec.thresholds)
+    edge = 1 / (1 + np.exp(screening.band) * (1 - lowest) / lowest)
+    again = quick >= edge
+    assert (again & (right < lowest)).any()
+    np.testing.assert_allclose(ours[again], right[again], atol=1e-6)
+    np.testing.assert_allclose(ours[~again], quick[~again], atol=1e-6)
+    assert not np.allclose(ours[~again], right[~again], atol=1e-4)
 
 
 @pytest.mark.parametrize("runtime", ["keras", "onnxruntime"])

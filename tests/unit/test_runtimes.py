@@ -261,7 +261,7 @@ def test_without_ranges_there_is_no_int8(bundle: Bundle, monkeypatch: pytest.Mon
     monkeypatch.setattr(Bundle, "screening", lambda _self: None)
     assert load_classifier(bundle).runs_on.precision == FLOAT32
     with pytest.raises(ModelUnfit, match="no ranges for int8"):
-        _ = runtime._Network(bundle).file_in_int8
+        onnx_file(bundle, in_int8=True)
 
 
 @pytest.mark.parametrize(
