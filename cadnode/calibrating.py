@@ -17,7 +17,7 @@ from cadnode.core.ports import MammogramReader
 from cadnode.inference.bundle import Bundle
 from cadnode.inference.calibrate import LEAST_BAND, Calibration, calibrate
 from cadnode.inference.screening import TABLE
-from cadnode.site_cases import headers
+from cadnode.site_cases import headers_in
 from cadnode.training.bundle_writer import add_to_bundle
 
 Image = tuple[Path, ImageHeader]
@@ -55,7 +55,7 @@ def calibrate_bundle(
         raise ConfigError(f"{bundle.folder} has [{TABLE}] already")
     passed_over: list[str] = []
     usable = []
-    for path, header in (pair for source in sources for pair in headers(source, reader)):
+    for path, header in (pair for source in sources for pair in headers_in(source, reader)):
         reason = judge(header, analyzed_views=analyzed_views)
         if reason is None:
             usable.append((path, header))

@@ -101,7 +101,7 @@ def site_cases(
     found = SiteCases(reader)
     found.collections += [source for source in sources if (source / "Info.txt").is_file()]
     folders = [source for source in sources if source not in found.collections]
-    headers = [pair for folder in folders for pair in headers(folder, reader)]
+    headers = [pair for folder in folders for pair in headers_in(folder, reader)]
     reports = [path for path, header in headers if header.sop_class_uid in SR_CLASSES]
     pictures = sorted(masks.glob("*.png")) if masks else []
     for known in (
@@ -120,7 +120,7 @@ def site_cases(
     return found
 
 
-def headers(source: Path, reader: MammogramReader) -> list[tuple[Path, ImageHeader]]:
+def headers_in(source: Path, reader: MammogramReader) -> list[tuple[Path, ImageHeader]]:
     """Every DICOM object in the folder, by its path."""
     found = []
     for path in sorted(p for p in source.rglob("*") if p.is_file()):
