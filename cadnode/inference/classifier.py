@@ -42,7 +42,7 @@ class BundleClassifier:
         self._spec = spec
         self._quick = quick
         self._exact = exact
-        self._again_from = _below(min(spec.thresholds), band)
+        self._again_from = below(min(spec.thresholds), band)
         precision = quick.runs_on.precision
         if exact is not None:
             precision = marks_in_float32(precision)
@@ -85,7 +85,7 @@ class BundleClassifier:
         return scores
 
 
-def _below(probability: float, log_odds: float) -> float:
+def below(probability: float, log_odds: float) -> float:
     """The probability so many log-odds lower."""
     return 1 / (1 + exp(log_odds - log(probability / (1 - probability))))
 
