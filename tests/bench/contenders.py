@@ -10,7 +10,7 @@ from functools import cached_property
 import keras
 import numpy as np
 
-from cadnode.core.model import BFLOAT16, FLOAT32
+from cadnode.core.model import BFLOAT16, FLOAT32, INT8
 from cadnode.core.ports import Classifier
 from cadnode.inference.bundle import Bundle
 from cadnode.inference.folded import Convolution, fold
@@ -54,9 +54,13 @@ class Contenders:
 
         core = openvino.Core()
         compiled = core.compile_model(
-            core.read_model(model=onnx_file(self.bundle)),
+            core.read_model(model=onnx_file(self.bundle, in_int8=precision == INT8)),
             "CPU",
-            {"INFERENCE_PRECISION_HINT": {FLOAT32: "f32", BFLOAT16: "bf16"}[precision]},
+            {
+                "INFERENCE_PRECISION_HINT": {FLOAT32: "f32", BFLOAT16: "bf16", INT8: "f32"}[
+                    precision
+                ]
+            },
         )
         return _by_batches(lambda part: compiled({"grey": part}))
 

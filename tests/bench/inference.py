@@ -17,11 +17,11 @@ from cadnode.core.analysis import analyze_mammogram
 from cadnode.core.grid import cut, tile, to_model_grid
 from cadnode.core.intensity import NORMALISATIONS
 from cadnode.core.mammogram import Mammogram
-from cadnode.core.model import BFLOAT16, FLOAT32, ModelSpec
+from cadnode.core.model import BFLOAT16, FLOAT32, INT8, ModelSpec
 from cadnode.demo.exams import rebuild_exams
 from cadnode.dicom.reader import DicomReader
 from cadnode.inference.bundle import Bundle, find_bundle
-from cadnode.inference.classifier import BundleClassifier
+from cadnode.inference.classifier import BAND, BundleClassifier, below
 from cadnode.inference.folded import fold
 from cadnode.inference.keras_model import KerasEngine
 from cadnode.inference.openvino_model import OpenVinoEngine
@@ -81,7 +81,11 @@ def _rates(
     assert callable(keras_ours)
     assert callable(ours)
     rate, few, some = contenders.rate, min(8, whole), min(64, whole)
-    openvino = {precision: contenders.openvino(precision) for precision in (FLOAT32, BFLOAT16)}
+    openvino = {
+        precision: contenders.openvino(precision) for precision in (FLOAT32, BFLOAT16, INT8)
+    }
+
+    in_float32 = contenders.ours("auto", FLOAT32).classify
 
     def one_by_one(patches: np.ndarray, _batch: int) -> object:
         return [ours(patches[index : index + 1]) for index in range(len(patches))]
@@ -96,6 +100,9 @@ def _rates(
             "OpenVINO, float32, batch 16": rate(openvino[FLOAT32], 16, some),
             "OpenVINO, bfloat16, batch 1": rate(openvino[BFLOAT16], 1, few),
             "OpenVINO, bfloat16, batch 16": rate(openvino[BFLOAT16], 16, some),
+            "OpenVINO, int8, batch 1": rate(openvino[INT8], 1, few),
+            "OpenVINO, int8, batch 16": rate(openvino[INT8], 16, some),
+            "ours, `auto` in float32, one image": rate(lambda p, _: in_float32(p), WHOLE, whole),
             "ours, `keras`, one image": rate(lambda p, _: keras_ours(p), WHOLE, whole),
             "ours, `auto`, one patch": rate(one_by_one, 1, few),
             "ours, `auto`, one image": rate(lambda p, _: ours(p), WHOLE, whole),
@@ -156,20 +163,42 @@ def _agreement(
     )
     reference = BundleClassifier(spec, KerasEngine(network, device="auto", precision=FLOAT32))
     quick, exact = (OpenVinoEngine(file, precision) for precision in (BFLOAT16, FLOAT32))
+    screening = bundle.screening()
+    assert screening
+    rounded = OpenVinoEngine(onnx_file(bundle, in_int8=True), INT8)
     ways = {
         "OpenVINO, float32": BundleClassifier(spec, exact),
         "OpenVINO, bfloat16": BundleClassifier(spec, quick),
         "OpenVINO, bfloat16 with marks in float32": BundleClassifier(spec, quick, exact),
+        "OpenVINO, int8": BundleClassifier(spec, rounded),
+        "OpenVINO, int8 with marks in float32": BundleClassifier(
+            spec, rounded, exact, band=screening.band
+        ),
+    }
+    bands = {
+        "OpenVINO, bfloat16 with marks in float32": (ways["OpenVINO, bfloat16"], BAND),
+        "OpenVINO, int8 with marks in float32": (ways["OpenVINO, int8"], screening.band),
     }
     expected = reference.classify(patches).probability
     marked = expected >= min(spec.thresholds)
     findings = [analyze_mammogram(image, reference).findings for image in images]
     rows = [
-        ["against Keras in float32", "largest difference", "where a mark may come", "same marks"]
+        [
+            "against Keras in float32",
+            "largest difference",
+            "where a mark may come",
+            "same marks",
+            "scored again",
+        ]
     ]
     raw = {}
     for name, way in ways.items():
         off = np.abs(way.classify(patches).probability - expected)
+        again = ""
+        if name in bands:
+            alone, band = bands[name]
+            edge = below(min(spec.thresholds), band)
+            again = f"{100 * (alone.classify(patches).probability >= edge).mean():.0f} %"
         same = sum(
             len(theirs) == len(ours)
             and all(
@@ -181,7 +210,9 @@ def _agreement(
             )
         )
         near = float(off[marked].max(initial=0))
-        rows.append([name, f"{off.max():.1e}", f"{near:.1e}", f"{same} of {len(images)} images"])
+        rows.append(
+            [name, f"{off.max():.1e}", f"{near:.1e}", f"{same} of {len(images)} images", again]
+        )
         raw[f"{name}: largest difference, also where a mark may come"] = [float(off.max()), near]
     return rows, raw
 
