@@ -19,7 +19,7 @@ from cadnode.cli.output import (
     print_table,
 )
 from cadnode.core.node_status import Alert, DiskStatus, Durations, NodeStatus
-from cadnode.core.processes import LANES, ProcessRecord
+from cadnode.core.processes import ProcessRecord
 from cadnode.core.words import destination_state, disk_outlook, duration, size
 from cadnode.status import StatusReader
 
@@ -167,7 +167,7 @@ def _runs_on(record: ProcessRecord) -> str:
     if facts.problem:
         return facts.problem
     if facts.model is None:
-        return ", ".join(facts.lanes) if len(facts.lanes) < len(LANES) else ""
+        return ", ".join(record.part)
     rate = f", {facts.patches_per_second:.0f} patches/s" if facts.patches_per_second else ""
     return (
         f"{facts.model} {facts.model_version} ({(facts.model_sha256 or '')[:12]})"

@@ -92,6 +92,11 @@ class ProcessRecord:
         """Its name, with its number where there are several."""
         return self.facts.called or self.name
 
+    @property
+    def part(self) -> tuple[str, ...]:
+        """The lanes that it works in; empty when it works in all of them, or in none."""
+        return self.facts.lanes if len(self.facts.lanes) < len(LANES) else ()
+
     def is_seen(self, now: datetime) -> bool:
         """False for one that was killed, hangs, or cannot reach the job database."""
         # Either way: a clock may have been set back.

@@ -62,6 +62,19 @@ def test_a_node_that_does_its_work_is_well(console: ConsoleUnderTest):
     assert page.count("running") >= 3
 
 
+def test_a_worker_that_loads_no_model_shows_its_part_and_waits_for_none(
+    console: ConsoleUnderTest,
+):
+    all_run(console, lanes=("housekeeping", "proof"))
+    page = text_of(fresh(console))
+    assert "work housekeeping, proof running" in page
+    assert "being loaded" not in page
+    all_run(console, lanes=("analysis",))
+    page = text_of(fresh(console))
+    assert "work analysis running" in page
+    assert "being loaded" in page
+
+
 def test_a_worker_that_was_killed_is_missed_and_the_others_are_not(console: ConsoleUnderTest):
     all_run(console)
     late = ProcessRecord("work", "work", "here", 42, utc_now(), utc_now() - timedelta(minutes=3))
