@@ -41,7 +41,8 @@ def copy(
 ) -> None:
     """Copy everything into another database, as from SQLite to PostgreSQL; stop the node first."""
     exams = copy_all(app_for(config).settings.database_url, url, now=utc_now())
-    typer.echo(f"Copied, with {exams} exams: let [database] url name it from now on.")
+    copied = f"{exams} exam{'s' * (exams != 1)}"
+    typer.echo(f"Copied, with {copied}: let [database] url name it from now on.")
 
 
 @db.command()

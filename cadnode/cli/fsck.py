@@ -93,6 +93,16 @@ def _as_json(outcome: Outcome, mended: Mapping[Discrepancy, str]) -> dict[str, A
     }
 
 
+_SINGULAR = {
+    "exams": "exam",
+    "images": "image",
+    "results": "result",
+    "deliveries": "delivery",
+    "files": "file",
+    "destinations": "destination",
+}
+
+
 def _severity(item: Discrepancy) -> str:
     return "error" if item.kind.is_error else "note"
 
@@ -104,6 +114,10 @@ def _print(outcome: Outcome, mended: Mapping[Discrepancy, str]) -> None:
             typer.echo(f"       mended: {mended[item]}")
     for line in outcome.unchecked:
         typer.echo(f"not checked: {line}")
-    looked_at = ", ".join(f"{count} {name}" for name, count in outcome.counts.items() if count)
+    looked_at = ", ".join(
+        f"{count} {_SINGULAR.get(name, name) if count == 1 else name}"
+        for name, count in outcome.counts.items()
+        if count
+    )
     left = sum(1 for item in outcome.discrepancies if item.kind.is_error and item not in mended)
     typer.echo(f"Looked at {looked_at or 'nothing'}: {left or 'no'} error{'s' * (left != 1)}.")

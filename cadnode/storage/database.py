@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
+from urllib.parse import urlencode
 
 from alembic import command
 from alembic.config import Config
@@ -245,7 +246,9 @@ def shown_url(url: URL) -> str:
     public = {
         key: "hidden" if "password" in key.lower() else value for key, value in url.query.items()
     }
-    return url.set(query=public).render_as_string(hide_password=True)
+    shown = url.set(query={}).render_as_string(hide_password=True)
+    # As they are written in the settings: slashes of file names are not escaped there.
+    return f"{shown}?{urlencode(public, doseq=True, safe='/:@')}" if public else shown
 
 
 def _engine(url: URL) -> Engine:

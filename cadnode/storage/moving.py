@@ -75,7 +75,9 @@ def _refuse_while_running(source: Database, now: datetime) -> None:
 def _refuse_unless_empty(connection: Connection, name: str) -> None:
     for table in metadata.sorted_tables:
         if connection.execute(select(literal_column("1")).select_from(table).limit(1)).first():
-            raise DatabaseUnavailable(f"the database {name} is not empty: {table.name} has rows")
+            raise DatabaseUnavailable(
+                f"the database {name} is not empty: {table.name} has rows; name one that is"
+            )
 
 
 def _copy(reading: Connection, writing: Connection, table: Table) -> None:

@@ -378,7 +378,7 @@ class TestCommand:
         node.whole_exam()
         answer = self.run(config)
         assert answer.exit_code == 0
-        assert "1 exams, 1 images, 1 results, 1 deliveries, 2 files: no errors." in answer.output
+        assert "1 exam, 1 image, 1 result, 1 delivery, 2 files: no errors." in answer.output
         report = json.loads(self.run(config, "--json").output)
         assert (report["clean"], report["problems"], report["unchecked"]) == (True, [], [])
 

@@ -149,6 +149,11 @@ def test_the_name_of_a_database_holds_no_password():
     assert "sslmode=require" in shown_url(url)
 
 
+def test_the_name_of_a_database_shows_file_names_as_they_are_written():
+    url = "postgresql+psycopg://u@h/d?passfile=/etc/cadnode/pgpass&sslmode=verify-full"
+    assert shown_url(parse_url(url)) == url
+
+
 def test_a_database_locked_by_another_program_is_unavailable(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
