@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from cadnode.core.provenance import SettingLine, SettingsInForce, SettingSource
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from cadnode.config import Settings
 
 PREFIX = "cadnode_"
@@ -54,12 +56,15 @@ class Origins:
 
     def _lines(self, settings: Settings) -> Iterator[SettingLine]:
         shown = masked(settings)
+        raw = settings.model_dump(mode="json")
         variables = _variables(self.environ)
         for table in type(settings).model_fields:
             told = self.content.get(table, {})
             if isinstance(shown[table], Mapping):
                 told = told if isinstance(told, Mapping) else {}
-                yield from self._of_table(table, "", shown[table], told, variables)
+                default = _defaults(getattr(settings, table))
+                same = {key for key, value in raw[table].items() if _is(default, key, value)}
+                yield from self._of_table(table, "", shown[table], told, variables, same)
                 continue
             variable = variables.get((table, ""))
             entries = _entries(variable.value) if variable else told
@@ -67,9 +72,11 @@ class Origins:
                 entry = entries[place] if place < len(entries) else {}
                 name = name_of(values) or str(place + 1)
                 origin = _Decided(SettingSource.ENVIRONMENT, variable.name) if variable else None
+                default = _defaults(getattr(settings, table)[place])
                 for key, value in values.items():
                     decided = (origin or self._in_file) if key in entry else _DEFAULT
-                    yield SettingLine(table, name, key, _toml(value), *decided)
+                    is_default = _is(default, key, raw[table][place][key])
+                    yield SettingLine(table, name, key, _toml(value), *decided, is_default)
 
     def _of_table(
         self,
@@ -78,6 +85,7 @@ class Origins:
         values: Mapping[str, Any],
         told: Mapping[str, Any],
         variables: Mapping[tuple[str, str], _Variable],
+        same: Collection[str],
     ) -> Iterator[SettingLine]:
         for key, value in values.items():
             variable = variables.get((table, key))
@@ -85,11 +93,21 @@ class Origins:
                 decided = _Decided(SettingSource.ENVIRONMENT, variable.name)
             else:
                 decided = self._in_file if key in told else _DEFAULT
-            yield SettingLine(table, entry, key, _toml(value), *decided)
+            yield SettingLine(table, entry, key, _toml(value), *decided, key in same)
 
     @property
     def _in_file(self) -> _Decided:
         return _Decided(SettingSource.FILE, str(self.file or ""))
+
+
+def _defaults(table: BaseModel) -> Mapping[str, Any]:
+    """What the keys of the table are unless somebody says otherwise; required ones are missing."""
+    shown: dict[str, Any] = type(table).model_construct().model_dump(mode="json", warnings=False)
+    return shown
+
+
+def _is(defaults: Mapping[str, Any], key: str, value: Any) -> bool:
+    return key in defaults and bool(defaults[key] == value)
 
 
 def name_of(entry: Mapping[str, Any]) -> str:

@@ -28,6 +28,8 @@ class SettingLine:
     source: SettingSource
     where: str
     """The file, or the variable; empty for a default."""
+    is_default: bool
+    """The value is that of the default, also where the file or a variable says so."""
 
     @property
     def name(self) -> str:

@@ -153,3 +153,27 @@ def test_a_bad_entry_is_named(tmp_path, monkeypatch, text, variables, says):
     with pytest.raises(ConfigError) as error:
         load(tmp_path, monkeypatch, text, **variables)
     assert says in str(error.value)
+
+
+def test_a_copy_of_the_delivered_file_differs_from_the_defaults_where_it_was_edited(
+    tmp_path, monkeypatch
+):
+    delivered = Path(__file__).parents[2] / "config" / "cadnode.toml"
+    text = (
+        delivered.read_text().replace("port = 11112", "port = 7") + FILE[FILE.index("[[peers]]") :]
+    )
+    found = lines(*load(tmp_path, monkeypatch, text))
+    edited = [
+        line.name for line in found.values() if not line.is_default and line.source != "default"
+    ]
+    assert edited == [
+        "node.port",
+        "node.data_dir",
+        "peers[room 1].name",
+        "peers[room 1].ae_title",
+        "sources[old].name",
+        "sources[old].ae_title",
+        "sources[old].host",
+        "sources[old].port",
+        "pull[old].source",
+    ]
