@@ -291,10 +291,13 @@ def impatient_committers(attack: Attack) -> None:
     )
     objects = element(0x00081150, FOR_PRESENTATION.encode()) + element(0x00081155, b"1.2.3.8")
     many = [_items(objects, 1_000_000), _items(b"", 1_000_000)]
+    # Made before the threads share it: a generator cannot be asked by two at once.
     choices = itertools.cycle(
-        pdus.fragment(1, command, command=True, last=True)
-        + b"".join(_in_pieces(element(0x00081195, b"1.2.3") + element(0x00081199, content)))
-        for content in many
+        [
+            pdus.fragment(1, command, command=True, last=True)
+            + b"".join(_in_pieces(element(0x00081195, b"1.2.3") + element(0x00081199, content)))
+            for content in many
+        ]
     )
 
     def speak(modality: Modality) -> None:
