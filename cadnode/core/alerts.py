@@ -131,7 +131,8 @@ def _processes(
             "process",
             "",
             "The processes run with different settings",
-            "The file has changed since some of them started: restart `cadnode serve`.",
+            "The file has changed since some of them started, or the machines have different ones:"
+            " restart `cadnode serve` where the file is newer.",
             "/settings",
         )
     if len({record.facts.version for record in there}) > 1:
