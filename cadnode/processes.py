@@ -6,7 +6,6 @@ import gc
 import os
 import resource
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -47,10 +46,6 @@ log = structlog.get_logger(__name__)
 STOP_SECONDS = 10.0
 """A step is finished or handed back within this time after SIGTERM."""
 
-SWITCH_SECONDS = 0.0005
-"""Between the threads of a receiver: with Python's own 5 ms, an association that has bytes to read
-waits that long for each one that is busy with its database."""
-
 WEB_STOP_SECONDS = 3.0
 """For a message that is on its way to a person; it is sent again otherwise."""
 
@@ -78,7 +73,6 @@ def receive(app: App) -> None:
         # What there is by now stays: to look through it for garbage again and again costs a sender
         # milliseconds each time.
         gc.freeze()
-        sys.setswitchinterval(SWITCH_SECONDS)
         _say_receiving(app.settings, scp, place)
         stopping.wait()
         scp.stop()
