@@ -22,6 +22,7 @@ from cadnode.core.processes import (
     HOUSEKEEPING,
     PROOF,
     RECEIVE,
+    SEEN_WITHIN,
     WEB,
     WORK,
     ProcessRecord,
@@ -150,7 +151,10 @@ def _missing(
 ) -> Iterator[Alert]:
     for name, wanted in Counter(expected).items():
         count = len(seen(records, name, now))
-        if count == 0:
+        if count == 0 and _is_starting(records, name, now):
+            do = "It loads its libraries and the model; look again in a minute."
+            yield Alert(False, "process", name, f"`cadnode {name}` is starting", do)
+        elif count == 0:
             last = max((r.beat_at for r in records if r.name == name), default=None)
             since = f" since {_when(last)}" if last else ""
             what = f"`cadnode {name}` is not seen{since}"
@@ -163,6 +167,13 @@ def _missing(
             if not doing(records, lane, now):
                 do = "Start `cadnode work` or `cadnode celery-worker` where it should be done."
                 yield Alert(True, "process", WORK, nobody, do)
+
+
+def _is_starting(records: Sequence[ProcessRecord], name: str, now: datetime) -> bool:
+    """Has the node started just now, and this process not yet said anything?"""
+    there = [record for record in records if record.is_seen(now)]
+    young = all(abs(now - record.started_at) <= SEEN_WITHIN for record in there)
+    return bool(there) and young and not any(record.name == name for record in records)
 
 
 def _disk(disk: DiskStatus) -> Iterator[Alert]:

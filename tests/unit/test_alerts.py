@@ -35,7 +35,8 @@ ROOMY = DiskStatus("/data", 1000 * GB, 900 * GB, GB, None, None, levels_off=Fals
 
 
 def process(name: str, **changes: Any) -> ProcessRecord:
-    record = ProcessRecord(name, name, "here", 1, NOW, NOW, ProcessFacts("1", "abc"))
+    yesterday = NOW - timedelta(days=1)
+    record = ProcessRecord(name, name, "here", 1, yesterday, NOW, ProcessFacts("1", "abc"))
     return replace(record, **changes)
 
 
@@ -100,6 +101,22 @@ def test_a_process_is_seen_until_its_time_is_over_and_no_longer():
 def test_a_process_that_never_was_is_missed_too_and_the_console_only_noted():
     assert [(a.subject, a.urgent) for a in said(processes=ALL[1:])] == [("receive", True)]
     assert [(a.subject, a.urgent) for a in said(processes=ALL[:2])] == [("web", False)]
+
+
+def test_a_process_that_has_not_come_up_yet_is_starting_and_soon_missed():
+    receiver = process("receive", started_at=NOW)
+    moments = [NOW + timedelta(seconds=45), NOW + timedelta(seconds=46)]
+    found = [
+        said(processes=[replace(receiver, beat_at=at)], expected=["receive", "work"], now=at)
+        for at in moments
+    ]
+    assert [(alert.urgent, alert.what) for (alert,) in found] == [
+        (False, "`cadnode work` is starting"),
+        (True, "`cadnode work` is not seen"),
+    ]
+    gone = process("work", beat_at=NOW - timedelta(minutes=5))
+    (alert,) = said(processes=[receiver, gone], expected=["receive", "work"])
+    assert alert.urgent
 
 
 def test_a_node_that_does_not_run_is_one_alert_not_three():
