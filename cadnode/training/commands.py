@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
 
@@ -111,6 +112,7 @@ def train(
         map_size=options.cut.map_size,
         capacity=capacity,
     )
+    _same_cut(cache, options.cut)
     failed = fill_from_cases(cache, cases, options.cut)
     if not len(cache):
         raise ConfigError("no patch could be cut: no image, no annotation, or no breast found")
@@ -202,6 +204,16 @@ def evaluate(
             {} if reference is None else {"reference": reference.as_table()},
         )
     return Evaluated(report, patches, detection, tuple(images), reference)
+
+
+def _same_cut(cache: PatchCache, cut: CutOptions) -> None:
+    path = cache.folder / "cut.json"
+    text = json.dumps(asdict(cut), indent=1, sort_keys=True)
+    if len(cache) and path.exists() and path.read_text("utf-8") != text:
+        raise ConfigError(
+            f"{cache.folder} holds patches that were cut with other options; take another folder"
+        )
+    path.write_text(text, "utf-8")
 
 
 def _probability(logit: NDArray[np.float32]) -> NDArray[np.float64]:

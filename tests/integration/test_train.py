@@ -112,8 +112,10 @@ def test_a_killed_training_goes_on_and_leaves_a_bundle_the_node_can_use(tmp_path
     kernel = "conv5_block3_3_conv/kernel"
     assert first.weights[kernel] == pytest.approx(bundle.arrays()[kernel], abs=1e-6)
 
-    with pytest.raises(ConfigError, match="other options"):
+    with pytest.raises(ConfigError, match="run with other options"):
         train([], replace(wanted, fit=replace(wanted.fit, epochs=3)), today=TODAY)
+    with pytest.raises(ConfigError, match="patches that were cut with other options"):
+        train([], replace(wanted, cut=replace(wanted.cut, pitch_mm=0.05)), today=TODAY)
 
     evaluated = evaluate(
         made_up_cases,
