@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import socket
 import threading
@@ -15,6 +16,10 @@ from tests.postgres import database, postgres, postgres_database, postgres_url
 from tests.swift import object_store
 
 __all__ = ["database", "object_store", "postgres", "postgres_database", "postgres_url"]
+
+# Tests load TensorFlow in any order; see inference/keras_model.py.
+with contextlib.suppress(ImportError):
+    importlib.import_module("psycopg")
 
 
 def _shut_down_and_close(self: AssociationSocket) -> None:

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+
+# The driver of PostgreSQL brings an OpenSSL, and TensorFlow has functions of the same names: loaded
+# after TensorFlow, the driver takes those, and its first connection over TLS ends the process.
+with contextlib.suppress(ImportError):
+    importlib.import_module("psycopg")
+
 import keras
 import numpy as np
 from keras import layers

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -79,6 +81,16 @@ def test_the_certificate_of_the_server_is_checked(
     ):
         with pytest.raises(DatabaseUnavailable, match="certificate"):
             Database(wrong).check()
+
+
+def test_a_process_with_keras_reaches_the_server_over_tls(server: PostgreSQL, certificates: SiteCa):
+    script = (
+        "import sys, cadnode.inference.keras_model;"
+        "from cadnode.storage.database import Database, upgrade;"
+        "upgrade(sys.argv[1]); Database(sys.argv[1]).check()"
+    )
+    url = url_of(server, certificates.file)
+    subprocess.run([sys.executable, "-c", script, url], check=True, timeout=100)
 
 
 def test_a_dump_is_put_back_and_a_reader_reads_what_is_no_secret(
