@@ -44,7 +44,7 @@ def test_every_kind_of_object_is_committed_and_shown_by_the_archive(tmp_path):
         kinds = [result["kind"] for result in results]
         assert sorted(set(kinds)) == sorted(RESULT_CLASSES)
         assert kinds.count("gsps") == kinds.count("secondary-capture") == 4
-        assert "11 deliveries, 15 files, 1 destinations: no errors" in node.run("fsck", "--archive")
+        assert "11 deliveries, 15 files, 1 destination: no errors" in node.run("fsck", "--archive")
 
         held = {}
         for result in results:
