@@ -164,12 +164,13 @@ def _seen(record: ProcessRecord, now: datetime) -> str:
 
 def _runs_on(record: ProcessRecord) -> str:
     facts = record.facts
+    lanes = ", ".join(record.part)
     if facts.problem:
         return facts.problem
     if facts.model is None:
-        return ", ".join(record.part)
+        return lanes
     rate = f", {facts.patches_per_second:.0f} patches/s" if facts.patches_per_second else ""
     return (
         f"{facts.model} {facts.model_version} ({(facts.model_sha256 or '')[:12]})"
-        f" on {facts.device}, {facts.precision}{rate}"
+        f" on {facts.device}, {facts.precision}{rate}{f'; {lanes} only' if lanes else ''}"
     )

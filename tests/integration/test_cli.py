@@ -229,6 +229,7 @@ def test_the_status_says_what_is_wrong_and_its_exit_status_whether_a_person_is_n
     well = run(config, "status")
     assert (well.exit_code, "All is well." in well.output) == (0, True)
     assert "calc 1 () on CPU" in well.output
+    assert "only" not in well.output
     assert json.loads(run(config, "status", "--json").output)["is_well"] is True
     one_exam(store)
     fail(store)
@@ -238,6 +239,21 @@ def test_the_status_says_what_is_wrong_and_its_exit_status_whether_a_person_is_n
     assert "cadnode jobs retry --code E501" in failed.output
     answer = json.loads(run(config, "status", "--json").output)
     assert answer["day"]["failed"] == [{"code": "E501", "exams": 1}]
+
+
+def test_the_status_says_in_which_lanes_a_process_works_that_works_in_some(config, store):
+    now = datetime.now(UTC)
+    facts = ProcessFacts(
+        "0",
+        "s",
+        model="calc",
+        model_version="1",
+        device="CPU",
+        precision="float32",
+        lanes=("analysis",),
+    )
+    BeatRecords(store.database).beat(ProcessRecord("w", "work", "here", 7, now, now, facts))
+    assert "calc 1 () on CPU, float32; analysis only" in run(config, "status").output
 
 
 def test_where_each_setting_came_from_is_shown(config, monkeypatch):
