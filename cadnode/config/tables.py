@@ -5,130 +5,32 @@
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from cadnode.config.values import (
+    Address,
+    AETitle,
+    Amount,
+    Bucket,
+    Device,
+    Fingerprint,
+    Host,
+    Issuer,
+    Mailbox,
+    Network,
+    Percent,
+    Port,
+    Positive,
+    ResultKind,
+    ViewName,
+    WebAddress,
+    ends_before_its_path,
+    is_loopback,
+)
 from cadnode.core.notices import NoticeKind
-
-ResultKind = Literal[
-    "mammography-cad-sr", "tid1500-sr", "gsps", "secondary-capture", "segmentation"
-]
-
-
-def _ae_title(value: str) -> str:
-    if not (1 <= len(value) <= 16 and value.isascii() and value.isprintable()):
-        raise ValueError("an AE title is 1 to 16 printable ASCII characters")
-    if value != value.strip() or "\\" in value:
-        raise ValueError("an AE title has no blank at its ends and no backslash")
-    return value
-
-
-def _view_name(value: str) -> str:
-    if value[:1] not in ("R", "L") or not value[1:].isalpha() or not value.isupper():
-        raise ValueError("a view is a side and a view in capitals, as RCC or LMLO")
-    return value
-
-
-def _network(value: str) -> str:
-    if "/" in value:
-        try:
-            ipaddress.ip_network(value)
-        except ValueError as error:
-            raise ValueError("a network is written as 10.0.0.0/24") from error
-        return value
-    return _host(value)
-
-
-def _address(value: str) -> str:
-    try:
-        ipaddress.ip_network(value)
-    except ValueError as error:
-        raise ValueError("an address or a network is written as 10.0.0.5 or 10.0.0.0/24") from error
-    return value
-
-
-def _url(value: str) -> str:
-    parts = urlsplit(value)
-    if value and (parts.scheme not in ("http", "https") or not parts.hostname):
-        raise ValueError("an address of the web begins with http:// or https:// and a host")
-    return value.rstrip("/")
-
-
-def _bucket(value: str) -> str:
-    if value and not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,62}(/[\w.=-]+)*/?", value, re.ASCII):
-        raise ValueError("a place for objects is written as s3://bucket/prefix")
-    return value.rstrip("/")
-
-
-def _ends_before_its_path(url: str) -> bool:
-    """False for a URL whose password has a character that ends it too early."""
-    parts = urlsplit(url)
-    try:
-        return parts.port != 0 and "@" not in parts.path + parts.query + parts.fragment
-    except ValueError:
-        # It names what it took for the port: a part of the password.
-        return False
-
-
-def _mailbox(value: str) -> str:
-    local, at, domain = value.rpartition("@")
-    if not (local and at and domain) or not value.isprintable() or " " in value:
-        raise ValueError("a mail address is written as somebody@hospital.example")
-    return value
-
-
-def _host(value: str) -> str:
-    try:
-        value.encode("idna")
-    except UnicodeError as error:
-        raise ValueError("this is no host name") from error
-    return value
-
-
-def _fingerprint(value: str) -> str:
-    digits = value.replace(":", "").lower()
-    if len(digits) != 64 or not set(digits) <= set("0123456789abcdef"):
-        raise ValueError("a SHA-256 fingerprint is 64 hexadecimal digits")
-    return digits
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _device(value: str) -> str:
-    if value != "cpu" and not value.isdecimal():
-        raise ValueError('a device is "cpu" or the number of a GPU, as "0"')
-    return value
-
-
-def _issuer(value: str) -> str:
-    if not value:
-        return value
-    parts = urlsplit(value)
-    plain = parts.scheme == "http" and _is_loopback(parts.hostname or "")
-    if not parts.hostname or not (parts.scheme == "https" or plain):
-        raise ValueError("an issuer is an https:// URL")
-    return value
-
-
-AETitle = Annotated[str, AfterValidator(_ae_title)]
-Host = Annotated[str, AfterValidator(_host)]
-Port = Annotated[int, Field(ge=0, le=65535)]
-ViewName = Annotated[str, AfterValidator(_view_name)]
-Amount = Annotated[int, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
-Percent = Annotated[float, Field(gt=0, le=100)]
 
 
 class _Table(BaseModel):
@@ -185,10 +87,10 @@ class PeerTable(_Table):
 
     name: str
     ae_title: AETitle
-    host: Annotated[str, AfterValidator(_network)] | None = None
+    host: Network | None = None
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     tls: bool = False
-    certificate_sha256: Annotated[str, AfterValidator(_fingerprint)] | None = None
+    certificate_sha256: Fingerprint | None = None
     may_store: bool = True
     max_associations: Amount | None = None
     mb_per_minute: Amount | None = None
@@ -260,8 +162,8 @@ class StorageTable(_Table):
     """`[storage]`: where images and results lie, if not in the data folder of this machine."""
 
     folder: Path | None = None
-    url: Annotated[str, AfterValidator(_bucket)] = ""
-    endpoint_url: Annotated[str, AfterValidator(_url)] = ""
+    url: Bucket = ""
+    endpoint_url: WebAddress = ""
     region: str = ""
     access_key: str = ""
     secret_key: SecretStr = SecretStr("")
@@ -288,7 +190,7 @@ class WorkTable(_Table):
     """`[work]`: how many workers there are, their leases and tries."""
 
     processes: Annotated[int, Field(ge=1, le=64)] = 1
-    devices: tuple[Annotated[str, AfterValidator(_device)], ...] = ()
+    devices: tuple[Device, ...] = ()
     lease_seconds: Positive = 60.0
     poll_seconds: Positive = 0.25
     max_tries: Annotated[int, Field(ge=4)] = 5
@@ -332,7 +234,7 @@ class CeleryTable(_Table):
                     "broker_url is written as amqp://user:password@host:5672//"
                     " or redis://:password@host:6379/0"
                 )
-            if not _ends_before_its_path(url):
+            if not ends_before_its_path(url):
                 raise ValueError(
                     "broker_url is written as amqp://user:password@host:5672//"
                     " with %2F, %3F, %23 for a /, ? or # in the password"
@@ -378,11 +280,11 @@ class WebTable(_Table):
     certificate: Path | None = None
     key: Path | None = None
     hosts: tuple[Host, ...] = ()
-    trusted_proxies: tuple[Annotated[str, AfterValidator(_address)], ...] = ()
+    trusted_proxies: tuple[Address, ...] = ()
     allow_plain: bool = False
     session_hours: Positive = 12.0
     idle_minutes: Positive = 60.0
-    oidc_issuer: Annotated[str, AfterValidator(_issuer)] = ""
+    oidc_issuer: Issuer = ""
     oidc_client_id: str = ""
     oidc_client_secret: SecretStr = SecretStr("")
     oidc_client_secret_file: Path | None = None
@@ -391,12 +293,12 @@ class WebTable(_Table):
     oidc_role_claim: str = "roles"
     oidc_roles: dict[str, Literal["viewer", "operator", "admin"]] = {}
     image_memory_mb: Annotated[int, Field(ge=16)] = 384
-    metrics_from: tuple[Annotated[str, AfterValidator(_address)], ...] = ("127.0.0.1", "::1")
-    public_url: Annotated[str, AfterValidator(_url)] = ""
+    metrics_from: tuple[Address, ...] = ("127.0.0.1", "::1")
+    public_url: WebAddress = ""
 
     @model_validator(mode="after")
     def _nobody_listens_in(self) -> WebTable:
-        open_to_others = self.enabled and not _is_loopback(self.host)
+        open_to_others = self.enabled and not is_loopback(self.host)
         if open_to_others and not (self.tls or self.trusted_proxies or self.allow_plain):
             raise ValueError(
                 f"host = {self.host!r} is reached from other machines, and passwords would go over"
@@ -449,12 +351,12 @@ class NotifyTable(_Table):
     mail_host: Host = ""
     mail_port: Port = 0
     mail_security: Literal["starttls", "tls", "none"] = "starttls"
-    mail_from: Annotated[str, AfterValidator(_mailbox)] | None = None
-    mail_to: tuple[Annotated[str, AfterValidator(_mailbox)], ...] = ()
+    mail_from: Mailbox | None = None
+    mail_to: tuple[Mailbox, ...] = ()
     mail_user: str = ""
     mail_password_file: Path | None = None
     mail_ca: Path | None = None
-    webhook_url: Annotated[str, AfterValidator(_url)] = ""
+    webhook_url: WebAddress = ""
     webhook_secret_file: Path | None = None
     webhook_bearer_file: Path | None = None
     webhook_ca: Path | None = None

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from cadnode.app import App
 from cadnode.cli import cli
 from cadnode.config import Settings
-from cadnode.config.tables import DestinationTable, ResultKind
+from cadnode.config.tables import DestinationTable
+from cadnode.config.values import ResultKind
 from cadnode.core.ports import Classifier
 from cadnode.offline import analyze_files
 from cadnode.result_parts import REPORTS, RESULT_CLASSES
