@@ -22,6 +22,7 @@ from cadnode.cli import (
     node,
     notify,
     status,
+    train,
     users,
 )
 from cadnode.cli.output import problem
@@ -67,6 +68,7 @@ destinations.add_to(cli)
 network.add_to(cli)
 conformance.add_to(cli)
 fetch.add_to(cli)
+train.add_to(cli)
 model.add_to(cli)
 notify.add_to(cli)
 

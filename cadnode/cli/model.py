@@ -1,203 +1,39 @@
-"""`cadnode train`, `evaluate` and `model ...`: the physicist's commands."""
+"""`cadnode model ...`: what the physicist does with a bundle that is there."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from cadnode import __version__
 from cadnode.app import utc_now
-from cadnode.cli.output import ConfigOption, JsonOption, app_for, print_json, print_table, problem
+from cadnode.cli.output import (
+    ConfigOption,
+    JsonOption,
+    app_for,
+    print_json,
+    print_table,
+    problem,
+    progress_bar,
+)
 from cadnode.core.errors import CadnodeError, NotFound
 
 if TYPE_CHECKING:
     from cadnode.app import App
     from cadnode.core.drift import Shift
-    from cadnode.site_cases import SiteCases
 
 ENOUGH_MARKED = 100
 """Patches that may become a mark, to trust the band that was measured on them."""
 
 model = typer.Typer(help="Model bundles.", no_args_is_help=True)
 
-Sources = Annotated[
-    list[Path],
-    typer.Argument(
-        exists=True,
-        file_okay=False,
-        metavar="FOLDER...",
-        help="Folders of DICOM images (SR objects among them are read as annotations),"
-        " or mini-MIAS with its Info.txt.",
-    ),
-]
-Annotations = Annotated[
-    list[Path] | None,
-    typer.Option("--annotations", exists=True, dir_okay=False, help="CSV of circles and polygons."),
-]
-Masks = Annotated[
-    Path | None,
-    typer.Option(exists=True, file_okay=False, help="Mask pictures named SOP-INSTANCE-UID.png."),
-]
-
-
-class SplitBy(StrEnum):
-    """What must not stand on both sides of the split."""
-
-    PATIENT = "patient"
-    PATCH = "patch"
-
-
-class TrainIn(StrEnum):
-    """What the products of a training are computed in."""
-
-    AUTO = "auto"
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
-
-
-class KeepFrozen(StrEnum):
-    """Whether the frozen layers' outputs are kept on disk."""
-
-    AUTO = "auto"
-    ON = "on"
-    OFF = "off"
-
 
 def add_to(cli: typer.Typer) -> None:
     """Add the commands of this module."""
-    cli.command()(train)
-    cli.command()(evaluate)
     cli.add_typer(model, name="model")
-
-
-def train(
-    sources: Sources,
-    name: Annotated[str, typer.Option(help="Name of the bundle.")],
-    version: Annotated[str, typer.Option(help="Its version; never overwritten.")],
-    run: Annotated[
-        Path,
-        typer.Option(file_okay=False, help="Patches, checkpoints and logs; again to go on."),
-    ],
-    annotations: Annotations = None,
-    masks: Masks = None,
-    start: Annotated[
-        Path | None,
-        typer.Option(exists=True, help="Weights: a bundle's folder, or .npz of layer/variable."),
-    ] = None,
-    epochs: Annotated[int, typer.Option(min=1)] = 120,
-    learning_rate: Annotated[float, typer.Option(min=1e-8)] = 1e-4,
-    batch: Annotated[int, typer.Option(min=1)] = 32,
-    frozen_layers: Annotated[int, typer.Option(min=0, help="Counted as Keras counts them.")] = 100,
-    validation_share: Annotated[float, typer.Option(min=0.01, max=0.9)] = 0.05,
-    split: Annotated[
-        SplitBy, typer.Option(help="patch only to repeat the paper.")
-    ] = SplitBy.PATIENT,
-    pitch_mm: Annotated[float, typer.Option(min=0.02, max=0.5)] = 0.1,
-    augment: Annotated[bool, typer.Option(help="Turn, mirror, change gain and offset.")] = True,
-    precision: Annotated[
-        TrainIn, typer.Option(help="auto: bfloat16 where the processor has AMX.")
-    ] = TrainIn.AUTO,
-    cache_frozen: Annotated[
-        KeepFrozen,
-        typer.Option(help="Compute the frozen layers once for each patch; needs --no-augment."),
-    ] = KeepFrozen.AUTO,
-    cache_gigabytes: Annotated[float, typer.Option(min=0, help="Disk that auto may take.")] = 20.0,
-    seed: int = 0,
-    config: ConfigOption = None,
-) -> None:
-    """Train a bundle on annotated images with the paper's protocol; every number is an option."""
-    from cadnode.training import commands
-    from cadnode.training.options import BundleOptions, CutOptions, FitOptions, TrainOptions
-    from cadnode.training.speed import SpeedOptions
-
-    app = app_for(config)
-    if app.settings.model.folder is None:
-        raise typer.BadParameter("model.folder is not set")
-    cases = _cases(app, sources, annotations, masks)
-    options = TrainOptions(
-        models=app.settings.model.folder,
-        run=run,
-        bundle=BundleOptions(name=name, version=version),
-        fit=FitOptions(
-            frozen_layers=frozen_layers,
-            learning_rate=learning_rate,
-            batch=batch,
-            epochs=epochs,
-            augment=augment,
-            validation_share=validation_share,
-            split=split.value,
-            seed=seed,
-            starting_weights=start,
-        ),
-        cut=CutOptions(pitch_mm=pitch_mm, seed=seed),
-        speed=SpeedOptions(precision.value, cache_frozen.value, cache_gigabytes),
-    )
-    with _bar("training") as bar:
-        task = bar.add_task("", total=None)
-        trained = commands.train(
-            cases,
-            options,
-            code_version=__version__,
-            today=utc_now().date(),
-            progress=lambda done, total, loss: bar.update(
-                task, completed=done, total=total, description=f"loss {loss:.3f}"
-            ),
-        )
-    for line in (*cases.passed_over, *trained.warnings):
-        problem(line)
-    typer.echo(f"{trained.patches} patches; bundle {trained.bundle}; report {trained.report}")
-
-
-def evaluate(
-    sources: Sources,
-    out: Annotated[Path, typer.Option(file_okay=False, help="Where the report goes.")],
-    annotations: Annotations = None,
-    masks: Masks = None,
-    patches: Annotated[
-        bool, typer.Option(help="Measure single patches too, cut as training does.")
-    ] = True,
-    rounds: Annotated[int, typer.Option(min=1, help="Of the bootstrap.")] = 1000,
-    title: Annotated[str, typer.Option(help="Of the report; else the folders' names.")] = "",
-    into_bundle: Annotated[
-        bool, typer.Option("--into-bundle", help="The bundle keeps the curves under the title.")
-    ] = False,
-    config: ConfigOption = None,
-) -> None:
-    """Measure the model in force on annotated images: patch figures, FROC, one HTML report."""
-    from cadnode.training import commands
-
-    app = app_for(config)
-    cases = _cases(app, sources, annotations, masks)
-    with _bar("measuring") as bar:
-        task = bar.add_task("", total=len(cases))
-        result = commands.evaluate(
-            lambda: iter(cases),
-            app.classifier(),
-            commands.EvaluateOptions(
-                out=out,
-                title=title or ", ".join(s.name for s in sources),
-                patches=patches,
-                rounds=rounds,
-                into=commands.IntoBundle(app.bundle().folder, utc_now().date())
-                if into_bundle
-                else None,
-            ),
-            progress=lambda done: bar.update(task, completed=done),
-        )
-    for line in cases.passed_over:
-        problem(line)
-    typer.echo(f"{len(result.images)} images; report {result.report}")
-    if into_bundle and result.reference is None:
-        problem("too few normal images for a reference: see cadnode model reference")
 
 
 @model.command("list")
@@ -309,7 +145,7 @@ def calibrate(
         raise typer.BadParameter("model.folder is not set")
     name, _, version = bundle.partition("/")
     chosen = find_bundle(app.settings.model.folder, name, version or "latest")
-    with _bar("calibrating") as bar:
+    with progress_bar("calibrating") as bar:
         task = bar.add_task("", total=None)
         result = calibrate_bundle(
             chosen,
@@ -425,30 +261,3 @@ def _in_force(app: App) -> tuple[str, str] | None:
     except CadnodeError:
         return None
     return spec.name, spec.version
-
-
-def _cases(
-    app: App, sources: list[Path], annotations: list[Path] | None, masks: Path | None
-) -> SiteCases:
-    from cadnode.site_cases import site_cases
-
-    return site_cases(
-        sources,
-        app.reader(),
-        analyzed_views=frozenset(app.settings.exam.analyzed_views),
-        annotations=annotations or [],
-        masks=masks,
-    )
-
-
-@contextmanager
-def _bar(what: str) -> Iterator[Progress]:
-    columns = (
-        TextColumn(what),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}"),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        yield bar
