@@ -24,6 +24,7 @@ from cadnode.core.errors import CadnodeError, NotFound
 if TYPE_CHECKING:
     from cadnode.app import App
     from cadnode.core.drift import Shift
+    from cadnode.inference.bundle import Bundle
 
 ENOUGH_MARKED = 100
 """Patches that may become a mark, to trust the band that was measured on them."""
@@ -96,18 +97,10 @@ def export(
 ) -> None:
     """Write a model as ONNX: BatchNorm folded, one grey channel, float32; the runtimes that are
     installed must read out of it what Keras gives."""
-    from cadnode.inference.bundle import find_bundle
     from cadnode.inference.export import export as write
 
     app = app_for(config)
-    name, _, version = bundle.partition("/")
-    if name and app.settings.model.folder is None:
-        raise typer.BadParameter("model.folder is not set")
-    found = (
-        find_bundle(app.settings.model.folder, name, version or "latest")
-        if name and app.settings.model.folder
-        else app.bundle()
-    )
+    found = _called(app, bundle) if bundle else app.bundle()
     for one in write(found, out):
         typer.echo(
             f"{one.runtime}: scores within {one.probability:.1e} of Keras,"
@@ -137,14 +130,10 @@ def calibrate(
     """Let a bundle be screened in int8: find the ranges of its steps on every second patient, measure
     on the others what must be scored again in float32, and write both into the bundle."""
     from cadnode.calibrating import calibrate_bundle
-    from cadnode.inference.bundle import find_bundle
     from cadnode.inference.calibrate import LEAST_BAND
 
     app = app_for(config)
-    if app.settings.model.folder is None:
-        raise typer.BadParameter("model.folder is not set")
-    name, _, version = bundle.partition("/")
-    chosen = find_bundle(app.settings.model.folder, name, version or "latest")
+    chosen = _called(app, bundle)
     with progress_bar("calibrating") as bar:
         task = bar.add_task("", total=None)
         result = calibrate_bundle(
@@ -253,6 +242,17 @@ def drift(as_json: JsonOption = False, config: ConfigOption = None) -> None:
 
 def _shift(shift: Shift | None) -> tuple[str, str]:
     return ("", "") if shift is None else (f"{shift.psi:.3f}", f"{shift.p:.2g}")
+
+
+def _called(app: App, bundle: str) -> Bundle:
+    from cadnode.inference.bundle import find_bundle
+
+    name, _, version = bundle.partition("/")
+    if not name:
+        raise typer.BadParameter("a bundle is called NAME or NAME/VERSION")
+    if app.settings.model.folder is None:
+        raise typer.BadParameter("model.folder is not set")
+    return find_bundle(app.settings.model.folder, name, version or "latest")
 
 
 def _in_force(app: App) -> tuple[str, str] | None:

@@ -96,3 +96,14 @@ def test_one_image_is_not_enough(models: Path, images: Path) -> None:
         (images / f"{number}.dcm").unlink()
     assert calibrate(models, "calc-resnet50", images).exit_code != 0
     assert find_bundle(models, "calc-resnet50").screening() is None
+
+
+@pytest.mark.parametrize("command", ["calibrate", "export"])
+def test_a_version_without_a_name_is_not_taken_for_the_model_in_force(command, tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    where = [str(images)] if command == "calibrate" else ["--out", str(tmp_path / "calc.onnx")]
+    refused = CliRunner().invoke(cli, ["model", command, "/0.1.0", *where])
+    assert refused.exit_code == 2
+    assert "NAME or NAME/VERSION" in refused.output
+    assert not (tmp_path / "calc.onnx").exists()
