@@ -238,6 +238,9 @@ class App:
         To be called before any model is loaded: CUDA looks once which GPUs there are.
         """
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1" if device == "cpu" else device
+        # The numbers are those of nvidia-smi, and the memory has room for a second worker.
+        os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+        os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
         self.device = device
 
     def classifier(

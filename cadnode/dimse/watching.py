@@ -23,6 +23,7 @@ from cadnode.core.audit import (
     Instance,
     InstancesTransferred,
     NodeRefused,
+    NoTrail,
     Party,
 )
 from cadnode.core.jobs import Acceptance
@@ -52,6 +53,7 @@ class AssociationWatch:
 
     def __init__(self, trail: AuditTrail, own: Party) -> None:
         self._trail = trail
+        self._heard = not isinstance(trail, NoTrail)
         self._own = own
         self._lock = threading.Lock()
         self._open: dict[int, dict[str, _Received]] = {}
@@ -72,6 +74,9 @@ class AssociationWatch:
 
     def received(self, incoming: IncomingObject, path: Path, outcome: Acceptance) -> None:
         """Note what became of one object: kept at `path`, unless its UID was taken."""
+        if not self._heard:
+            # An association may stay open for days: nothing is put together that nobody reads.
+            return
         kept = outcome is not Acceptance.CONFLICT
         instance = Instance(incoming.sop_class_uid, path, incoming.study_instance_uid)
         with self._lock:

@@ -19,7 +19,7 @@ from tests.bench.section import Section, load, table
 
 HERE = Path(__file__).parent
 KEPT = Path("bench-out")
-ORDER = ("receive", "inference", "end_to_end", "burst", "memory", "growth", "training")
+ORDER = ("receive", "inference", "end_to_end", "burst", "memory", "growth", "search", "training")
 """The sections in reading order; others follow by name."""
 MARK = "def measure("
 

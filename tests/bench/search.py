@@ -1,4 +1,4 @@
-"""How long a page of exams takes: `python -m tests.bench.search --exams 1000000`.
+"""How long a page of exams takes among a million of them.
 
 Every kind of search the console has, with the filters that suit it least and the pages that lie
 deepest. What is timed is what a page of the console asks: fifty exams and how many there are.
@@ -6,7 +6,6 @@ deepest. What is timed is what a page of the console asks: fifty exams and how m
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import tempfile
 import time
@@ -21,7 +20,10 @@ from cadnode.core.search import Cursor, ExamSearch, Order, guesses, received_on
 from cadnode.storage.database import Database
 from cadnode.storage.search import SearchRecords
 from tests.bench.many_exams import BEGIN, PLACEHOLDER, make
+from tests.bench.section import Section, run_alone
 
+EXAMS, QUICK_EXAMS = 1_000_000, 2_000
+REPEATS = 25
 PAGE = 50
 UID = "1.2.826.0.1.3680043.10.1234."
 
@@ -130,7 +132,7 @@ class Timed:
         self.cpu.append(1000 * (time.process_time() - begun[1]))
 
 
-def measure(records: SearchRecords, exams: int, repeats: int) -> list[Timed]:
+def timed(records: SearchRecords, exams: int, repeats: int) -> list[Timed]:
     """Every kind of search, each `repeats` times."""
     numbers = [(7919 * number) % exams + 1 for number in range(1, repeats + 1)]
     table = []
@@ -149,27 +151,35 @@ def measure(records: SearchRecords, exams: int, repeats: int) -> list[Timed]:
     return table
 
 
-def main() -> None:
-    """Make the exams, time the searches, print a Markdown table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--exams", type=int, default=1_000_000)
-    parser.add_argument("--repeats", type=int, default=30)
-    parser.add_argument("--folder", type=Path, help="where the database is, or is to be kept")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="cadnode-bench-") as scratch:
-        folder = options.folder or Path(scratch)
-        file = folder / "many.db"
-        url = f"sqlite:///{file}" if file.exists() else make(folder, options.exams)
+def measure(quick: bool) -> Section:
+    """A million exams; a few for a quick look."""
+    return among(QUICK_EXAMS if quick else EXAMS)
+
+
+def among(exams: int) -> Section:
+    """Make so many exams and time the searches."""
+    with tempfile.TemporaryDirectory() as folder:
+        url = make(Path(folder), exams)
+        size = Path(folder, "many.db").stat().st_size
         database = Database(url)
-        print(f"{options.exams:,} exams, {file.stat().st_size / 1e9:.1f} GB\n")  # noqa: T201
-        print("| Search | p50 ms | p95 ms | max ms | CPU p50 ms |")  # noqa: T201
-        print("|---|---:|---:|---:|---:|")  # noqa: T201
-        for one in measure(SearchRecords(database), options.exams, options.repeats):
-            p95 = statistics.quantiles(one.wall, n=20)[-1]
-            cells = (statistics.median(one.wall), p95, max(one.wall), statistics.median(one.cpu))
-            print(f"| {one.name} | {' | '.join(f'{cell:.0f}' for cell in cells)} |")  # noqa: T201
-        database.close()
+        try:
+            found = timed(SearchRecords(database), exams, REPEATS)
+        finally:
+            database.close()
+    rows = [["search", "p50 (ms)", "p95 (ms)", "longest (ms)", "of the processor, p50 (ms)"]]
+    for one in found:
+        p95 = statistics.quantiles(one.wall, n=20)[-1]
+        cells = (statistics.median(one.wall), p95, max(one.wall), statistics.median(one.cpu))
+        rows.append([one.name, *(f"{cell:.0f}" for cell in cells)])
+    text = (
+        f"A page of {PAGE} exams and how many there are, as the console asks the database, among "
+        f"**{exams:,} exams** (four images and eight events each, {size / 1e9:.1f} GB of SQLite): "
+        f"{REPEATS} pages of each kind, files in the page cache. *The same* is the row above with "
+        "one condition more; *one box* tries everything that the text may be. The longest is as a "
+        "rule the first of its kind."
+    )
+    return Section("Searching exams", text, rows, {f"{one.name} (ms)": one.wall for one in found})
 
 
 if __name__ == "__main__":
-    main()
+    run_alone(measure, __doc__, exams=among)

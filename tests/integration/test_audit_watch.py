@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import socket
 import time
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -17,11 +19,15 @@ from cadnode.core.audit import (
     Held,
     InstancesTransferred,
     NodeRefused,
+    NoTrail,
     Party,
     TransferBegun,
 )
+from cadnode.core.jobs import Acceptance
 from cadnode.core.ports import OutgoingObject
 from cadnode.dimse.scu import Destination, DicomSender
+from cadnode.dimse.storing import IncomingObject
+from cadnode.dimse.watching import AssociationWatch
 from tests.integration import pdus
 from tests.integration.fake_pacs import Behaviour, FakePacs
 from tests.integration.modality import FOR_PRESENTATION, Modality, image
@@ -166,3 +172,18 @@ def test_what_goes_to_a_destination_is_announced_and_its_outcome_reported(tmp_pa
     assert alert.stranger == there
     assert isinstance(failed, InstancesTransferred)
     assert (len(failed.instances), len(failed.failed)) == (0, 3)
+
+
+def test_a_node_without_an_audit_repository_remembers_nothing_of_an_open_association():
+    watch = AssociationWatch(NoTrail(), Party("CADNODE", "here"))
+    watch.begin(7)
+    tracemalloc.start()
+    try:
+        for number in range(2000):
+            path = Path(f"images/{number}")
+            here = ("1.2.840.1", f"1.2.{number}", "1.3", "1.4", "1.2", "MG1", "127.0.0.1", 7)
+            watch.received(IncomingObject(path, *here), path, Acceptance.NEW)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 50_000

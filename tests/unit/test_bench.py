@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from inspect import signature
 from pathlib import Path
 
-from tests.bench.__main__ import page
+import pytest
+
+from tests.bench.__main__ import benchmarks, page
 from tests.bench.section import Section, interleaved, load, ratios, save
 
 SECTION = Section(
@@ -42,3 +46,10 @@ def test_measures_take_turns() -> None:
 
 def test_a_ratio_compares_runs_made_side_by_side() -> None:
     assert ratios([2, 20, 9], [1, 10, 3]) == 2
+
+
+@pytest.mark.parametrize("name", benchmarks())
+def test_what_make_bench_runs_is_a_benchmark(name: str) -> None:
+    module = import_module(f"tests.bench.{name}")
+    assert list(signature(module.measure).parameters) == ["quick"]
+    assert '"--out"' in Path(module.__file__).read_text("utf-8") or hasattr(module, "run_alone")

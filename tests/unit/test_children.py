@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
+from cadnode.app import App
 from cadnode.children import celery_programs, programs
 from cadnode.config import Settings, load_settings
 from cadnode.core.errors import ConfigError
@@ -37,6 +40,17 @@ def test_a_worker_is_told_its_device():
         ("work 2", "work --device 1"),
         ("work 3", "work --device cpu"),
     ]
+
+
+@pytest.mark.parametrize(("device", "seen"), [("1", "1"), ("cpu", "-1")])
+def test_a_worker_sees_its_own_device_only_as_nvidia_smi_numbers_it(monkeypatch, device, seen):
+    for name in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "TF_FORCE_GPU_ALLOW_GROWTH"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    App(Settings()).use_device(device)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == seen
+    assert os.environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+    assert os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
 
 
 def test_every_process_reads_the_same_file(tmp_path):
