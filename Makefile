@@ -4,8 +4,8 @@
 # make test     every test, JOBS=2 files at a time
 # make fuzz     mutated input for every parser: SECONDS=60 shared by all of them
 # make faults   faults on a real node, an hour: N=1000 SEED=1, or one ROUND=17 of a seed again
-# make bench    every benchmark into docs/performance.md, an hour on a quiet machine: ARGS='--only inference'
 # make cluster-faults  the same over a cluster of processes: N=200 SEED=1, ten minutes
+# make bench    every benchmark into docs/performance.md, an hour on a quiet machine: ARGS='--only inference'
 # make container  the image's steps in a bare Debian, then node and archive as compose.yaml runs them
 # make check    format, lint, types, import rules
 # make audit    every pinned package asked about at the vulnerability service
@@ -49,6 +49,8 @@ faults: $(READY)
 # The page keeps what was measured before of those that ARGS leave out.
 bench: $(READY)
 	$(BIN)/python -m tests.bench --docs docs/performance.md $(ARGS)
+	test ! -e bench-out/capacity.json || \
+	  $(BIN)/python -m tests.bench.capacity --kept bench-out/capacity.json --docs docs/scaling.md
 
 cluster-faults: N = 200
 cluster-faults: $(READY)

@@ -1,8 +1,8 @@
 """Picks what runs a bundle; importing this imports no framework.
 
 By itself it takes the first in `ORDER` that is installed and gives the golden scores. The order is
-that of their speed with this network on a CPU, with and without AMX, at every batch size
-(docs/performance.md); on a GPU, Keras alone. What gives them in float32 and not screened in
+of their speed with this network on CPUs with and without AMX (docs/performance.md): OpenVINO is far
+ahead, the other two are near each other. On a GPU, Keras alone. What gives them in float32 and not screened in
 bfloat16 is taken in float32, after the others.
 """
 

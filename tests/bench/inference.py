@@ -53,7 +53,7 @@ def measure(quick: bool) -> Section:
         took = _image(full_size(films[0], Path(folder)), reader, ours, runs)
     agreement, raw = _agreement(bundle, images, contenders.patches)
     text = (
-        f"Keras runs on {keras_ours.runs_on.text}; `auto` on {ours.runs_on.text}. The network"
+        f"{bundle.spec.name} {bundle.spec.version}. Keras runs on {keras_ours.runs_on.text}; `auto` on {ours.runs_on.text}. The network"
         f" takes {contenders.operations / 1e9:.2f} GFLOP for a patch of 224 x 224 with BatchNorm"
         f" folded and one grey channel; {len(contenders.patches)} patches of {len(images)} film"
         f" mammograms. The ceiling is one large matrix product in Keras' {keras.backend.backend()}"

@@ -51,6 +51,11 @@ def facts() -> list[list[str]]:
     ]
 
 
+def commit() -> str:
+    """The commit of the working tree, short, and whether it has changes."""
+    return _first_line("git", "describe", "--always", "--dirty", "--exclude=*") or "no commit"
+
+
 def _fields(path: Path) -> dict[str, str]:
     """`name : value` lines, the first of each name."""
     found: dict[str, str] = {}

@@ -7,7 +7,10 @@ import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+
+from tests.bench.machine import commit
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +24,13 @@ class Section:
     """The table; the first row names the columns."""
     raw: Mapping[str, Sequence[float]]
     """Every measured value by what it is, its unit in the name: `ours, batch 16 (patches/s)`."""
+    measured: str = ""
+    """When, and on which commit: sections are kept from one page to the next."""
 
     def markdown(self) -> str:
         """The section without its raw numbers."""
-        return f"## {self.title}\n\n{self.text.strip()}\n\n{table(self.rows)}"
+        when = f" (Measured {self.measured}.)" if self.measured else ""
+        return f"## {self.title}\n\n{self.text.strip()}{when}\n\n{table(self.rows)}"
 
     def raw_markdown(self) -> str:
         """The raw numbers alone."""
@@ -56,8 +62,9 @@ def ratios(ours: Sequence[float], theirs: Sequence[float]) -> float:
 
 
 def save(section: Section, path: Path) -> None:
-    """As JSON, for `load`."""
-    path.write_text(json.dumps(asdict(section), indent=1) + "\n", "utf-8")
+    """As JSON, for `load`, with the day and the commit."""
+    measured = f"{datetime.now(UTC):%Y-%m-%d} at {commit()}"
+    path.write_text(json.dumps(asdict(section) | {"measured": measured}, indent=1) + "\n", "utf-8")
 
 
 def load(path: Path) -> Section:

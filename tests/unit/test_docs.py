@@ -10,6 +10,7 @@ from typer.main import get_command
 
 from cadnode import __version__
 from cadnode.cli import cli
+from cadnode.config import load_settings
 from cadnode.core import errors
 from cadnode.core.jobs import ExamStatus
 from cadnode.core.reasons import Reason
@@ -59,6 +60,21 @@ def test_every_command_is_in_the_readme_or_the_guides():
     text = (ROOT / "README.md").read_text() + guides
     for name in commands(get_command(cli)):
         assert f"cadnode {name}" in text, f"`cadnode {name}` is not explained anywhere"
+
+
+def test_every_piece_of_a_settings_file_in_the_documents_is_one(tmp_path):
+    pieces = [
+        piece
+        for document in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+        for piece in re.findall(
+            r"^```toml\n(.*?)^```", document.read_text(), re.DOTALL | re.MULTILINE
+        )
+    ]
+    assert len(pieces) >= 10
+    for piece in pieces:
+        file = tmp_path / "cadnode.toml"
+        file.write_text(piece)
+        load_settings(file, {})
 
 
 def test_every_link_and_picture_of_the_documents_is_there():
