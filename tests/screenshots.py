@@ -278,7 +278,7 @@ def shots(exam: int) -> tuple[Shot, ...]:
     return (
         Shot("exams", "/exams"),
         Shot("exams-search", "/exams", search),
-        Shot("exams-confirm", "/exams", confirm),
+        Shot("exams-confirm", "/exams", confirm, highest=800),
         Shot("today", "/", highest=1400),
         Shot("today-dark", "/", look=DARK),
         Shot("today-phone", "/", look=PHONE),
@@ -286,11 +286,13 @@ def shots(exam: int) -> tuple[Shot, ...]:
         Shot("exam-dark", one, films_drawn, look=DARK, **films),  # type: ignore[arg-type]
         Shot("exam-phone", one, films_drawn, look=PHONE, **films | {"first": ".hanging"}),  # type: ignore[arg-type]
         Shot("exam-heat-map", one, closer, **films, highest=1800),  # type: ignore[arg-type]
-        Shot("exam-history", one, history, last="#exam-actions", highest=1150),
+        Shot("exam-history", one, history, last="#exam-actions", highest=1800),
         Shot("report-tree", one, tree, first=".result", last=".result"),
         Shot("model", "/model"),
         Shot("model-curves", "/model", first="#curves-heading", highest=900),
-        Shot("settings", "/settings", echoed),
+        Shot("settings", "/settings", echoed, highest=1200),
+        Shot("settings-origin", "/settings", first="#settings", highest=700),
+        Shot("exam-marks", one, first="#marks-table", last="#marks-table", highest=900),
         Shot("users", "/users"),
         Shot("account", "/account"),
     )

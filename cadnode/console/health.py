@@ -103,6 +103,8 @@ class NodeHealth:
             if there:
                 started = max(record.started_at for record in there)
                 yield Reading(m.PROCESS_START, started.timestamp(), (name,))
+        workers = seen(known.processes, WORK, known.at)
+        yield Reading(m.MODEL_DRIFT, float(any(record.facts.drift for record in workers)))
 
     @property
     def _enabled(self) -> Sequence[str]:

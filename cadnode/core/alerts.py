@@ -224,7 +224,8 @@ def _failed(day: DayCounts) -> Iterator[Alert]:
             f"{exams} failed with {item.code} and waits for a person"
             if item.exams == 1
             else f"{exams} failed with {item.code} and wait for a person",
-            f"Mend the cause, then `cadnode jobs retry --code {item.code}`; or cancel them.",
+            f"Mend the cause, then `cadnode jobs retry --code {item.code}`;"
+            f" or cancel {'it' if item.exams == 1 else 'them'}.",
             f"/exams?status=failed&code={item.code}",
         )
 
@@ -259,7 +260,7 @@ def _certificates(certificates: Sequence[CertificateStatus], now: datetime) -> I
             yield Alert(True, "certificate", item.use, f"{name}: {item.problem}", do, "/settings")
         elif item.expires_at is not None and days_until(item.expires_at, now) < NOTE_DAYS:
             days = days_until(item.expires_at, now)
-            what = "has expired" if days < 0 else f"expires in {days} days"
+            what = "has expired" if days < 0 else f"expires in {days} day{'' if days == 1 else 's'}"
             yield Alert(
                 days < URGENT_DAYS,
                 "certificate",

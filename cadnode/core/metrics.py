@@ -276,6 +276,11 @@ PROCESS_UP = Gauge("cadnode_process_up", "1 when a process has been heard of lat
 PROCESS_START = Gauge(
     "cadnode_process_start_time_seconds", "When a process was started.", ("process",)
 )
+MODEL_DRIFT = Gauge(
+    "cadnode_model_drift",
+    "1 when the model's scores or marks have moved away from its reference, else 0. The page Model"
+    " says how.",
+)
 
 AT_SCRAPE: tuple[Gauge, ...] = (
     BUILD_INFO,
@@ -292,5 +297,6 @@ AT_SCRAPE: tuple[Gauge, ...] = (
     DISK_SIZE,
     PROCESS_UP,
     PROCESS_START,
+    MODEL_DRIFT,
 )
 """What is read from database, disk and heartbeats when somebody asks."""

@@ -328,6 +328,13 @@ class TestMetrics:
         names = {family.name for family in openmetrics(answer.text)}
         assert {"cadnode_images_received", "cadnode_exams", "cadnode_ready"} <= names
 
+    def test_a_model_that_drifts_is_a_number(self, console):
+        beat(console, WORK)
+        assert "\ncadnode_model_drift 0.0\n" in console.browser.get("/metrics").text
+        beat(console, WORK, replace(FIT, drift="Scores have risen."), host="gpu")
+        again = open_console(console.app, console.store)
+        assert "\ncadnode_model_drift 1.0\n" in again.health.metrics("").content.decode()
+
     def test_every_metric_is_in_the_guide_with_its_labels_and_its_meaning(self):
         guide = (ROOT / "docs" / "operations.md").read_text()
         rows = re.findall(r"^\| `(cadnode_\w+)` \| (\w+) \| (.*?) \| (.*) \|$", guide, re.MULTILINE)

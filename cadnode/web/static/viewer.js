@@ -85,7 +85,7 @@
       shown += here;
       all += view.marks.length;
       const count = view.figure.querySelector("[data-count]");
-      if (count && view.data.read) count.textContent = `${counted(here)} of ${view.marks.length}`;
+      if (count && view.data.read) count.textContent = view.marks.length ? `${counted(here)} of ${view.marks.length}` : "no marks";
     }
     document.getElementById("marks-shown").value = `${shown} of ${all} marks shown in this exam`;
     const slider = choice("point");
