@@ -157,9 +157,9 @@
     for (const [x, y] of value.spots) element("circle", { cx: x, cy: y }, spots);
     const label = element("text", {}, group);
     label.textContent = String(value.number);
-    const columns = value.outline.map((point) => point[0]);
-    const top = Math.min(...value.outline.map((point) => point[1]));
-    return { value, group, spots, label, left: Math.min(...columns), right: Math.max(...columns), top };
+    const [left, right] = [-1, 1].map((way) =>
+      value.outline.reduce((found, point) => (way * point[0] > way * found[0] ? point : found)));
+    return { value, group, spots, label, left, right };
   }
 
   // Rings around the calcifications, never so small that they would cover them.
@@ -172,14 +172,17 @@
       circle.setAttribute("r", Math.max(mark.value.spots[index][2] * 1.6, RING_PX / scale)));
   }
 
-  // Text is not mirrored, stays as large as it is on the screen, and stays on the film.
+  // Text is not mirrored, stays as large as it is on the screen, and stays on the film: beside the
+  // corner of the outline that lies farthest out.
   function placeLabel(mark, scale, turned, width) {
     const room = 24 / scale;
-    const beside = mark.right + room < width ? mark.right + room / 4 : mark.left - room;
+    const fits = mark.right[0] + room < width;
+    const beside = fits ? mark.right[0] + room / 4 : mark.left[0] - room;
     const x = turned ? beside + room / 2 : beside;
+    const y = (fits ? mark.right : mark.left)[1];
     const mirror = turned ? -1 : 1;
     mark.label.setAttribute("transform",
-      `translate(${x} ${mark.top}) scale(${mirror / scale} ${1 / scale})`);
+      `translate(${x} ${y}) scale(${mirror / scale} ${1 / scale})`);
   }
 
   // Where the received pixel (x, y) lies in the view: received pixels are the layer's own units.
