@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tests.certificates import SiteCa
-from tests.peers import absent, free_port, require, stop, wait_for_port
+from tests.peers import absent, accepts, free_port, require, stop, wait_for_port
 
 _RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 """Not the one on the PATH, which changes to the user that the packaged service runs as."""
@@ -136,7 +135,7 @@ class RabbitMQ:
                 os.killpg(process.pid, number)
             process.wait()
             # It is a child of the one that was waited for, and goes a moment later.
-            while _accepts(self.port):
+            while accepts(self.port):
                 time.sleep(0.02)
 
     @property
@@ -219,14 +218,6 @@ class Redis:
             yield
         finally:
             self._process.send_signal(signal.SIGCONT)
-
-
-def _accepts(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True
 
 
 @contextmanager

@@ -67,12 +67,20 @@ def wait_for_port(
     while time.monotonic() < deadline:
         if process.poll() is not None:
             pytest.fail(f"{process.args!r} ended with {process.returncode}:\n{_tail(log)}")
-        try:
-            with socket.create_connection(("127.0.0.1", port), timeout=1):
-                return
-        except OSError:
-            time.sleep(0.02)
+        if accepts(port):
+            return
+        time.sleep(0.02)
     pytest.fail(f"{process.args!r} did not listen on {port}:\n{_tail(log)}")
+
+
+def accepts(port: int) -> bool:
+    """Does anybody listen on `port` of loopback?"""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+            # The system may give a caller the very port that it calls: then it meets itself.
+            return bool(connection.getsockname() != connection.getpeername())
+    except OSError:
+        return False
 
 
 @contextmanager
