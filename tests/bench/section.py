@@ -29,8 +29,8 @@ class Section:
 
     def markdown(self) -> str:
         """The section without its raw numbers."""
-        when = f" (Measured {self.measured}.)" if self.measured else ""
-        return f"## {self.title}\n\n{self.text.strip()}{when}\n\n{table(self.rows)}"
+        when = f"Measured {self.measured}.\n\n" if self.measured else ""
+        return f"## {self.title}\n\n{self.text.strip()}\n\n{when}{table(self.rows)}"
 
     def raw_markdown(self) -> str:
         """The raw numbers alone."""

@@ -24,7 +24,7 @@ def test_a_section_comes_back_as_it_was_kept(tmp_path: Path) -> None:
     save(SECTION, tmp_path / "s.json")
     kept = load(tmp_path / "s.json")
     assert replace(kept, measured="").markdown() == SECTION.markdown()
-    assert "(Measured 2" in kept.markdown()
+    assert "\nMeasured 2" in kept.markdown()
     assert load(tmp_path / "s.json").raw_markdown() == SECTION.raw_markdown()
 
 
