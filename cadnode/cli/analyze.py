@@ -6,10 +6,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from cadnode.cli.output import ConfigOption, JsonOption, app_for, print_json, problem
+from cadnode.cli.output import (
+    ConfigOption,
+    JsonOption,
+    app_for,
+    print_json,
+    problem,
+    progress_bar,
+)
 from cadnode.core.exam import ImageState
 from cadnode.result_parts import REPORTS, RESULT_CLASSES
 
@@ -41,19 +46,12 @@ def analyze(
 
     kinds = _kinds(objects)
     app = app_for(config)
-    columns = (
-        TextColumn("analyzing"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("images"),
-        TimeRemainingColumn(),
-    )
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         problem(f"{out}: {error.strerror}")
         raise typer.Exit(2) from error
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with progress_bar("analyzing") as bar:
         task = bar.add_task("images", total=None)
         run = analyze_files(
             app,

@@ -62,8 +62,8 @@ def ratios(ours: Sequence[float], theirs: Sequence[float]) -> float:
 
 
 def save(section: Section, path: Path) -> None:
-    """As JSON, for `load`, with the day and the commit."""
-    measured = f"{datetime.now(UTC):%Y-%m-%d} at {commit()}"
+    """As JSON, for `load`, with the day and the commit unless it has them."""
+    measured = section.measured or f"{datetime.now(UTC):%Y-%m-%d} at {commit()}"
     path.write_text(json.dumps(asdict(section) | {"measured": measured}, indent=1) + "\n", "utf-8")
 
 

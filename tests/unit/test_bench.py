@@ -25,6 +25,8 @@ def test_a_section_comes_back_as_it_was_kept(tmp_path: Path) -> None:
     kept = load(tmp_path / "s.json")
     assert replace(kept, measured="").markdown() == SECTION.markdown()
     assert "\nMeasured 2" in kept.markdown()
+    save(replace(kept, measured="then"), tmp_path / "s.json")
+    assert load(tmp_path / "s.json").measured == "then"
     assert load(tmp_path / "s.json").raw_markdown() == SECTION.raw_markdown()
 
 
