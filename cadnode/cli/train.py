@@ -153,6 +153,15 @@ def evaluate(
     ] = True,
     rounds: Annotated[int, typer.Option(min=1, help="Of the bootstrap.")] = 1000,
     title: Annotated[str, typer.Option(help="Of the report; else the folders' names.")] = "",
+    simulated: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            metavar="VIEWS",
+            help="Limit of detection instead: so many views of each image, with simulated"
+            " calcifications in all but the first.",
+        ),
+    ] = None,
     into_bundle: Annotated[
         bool, typer.Option("--into-bundle", help="The bundle keeps the curves under the title.")
     ] = False,
@@ -163,6 +172,12 @@ def evaluate(
 
     app = app_for(config)
     cases = _cases(app, sources, annotations, masks)
+    title = title or ", ".join(s.name for s in sources)
+    if simulated is not None:
+        if into_bundle:
+            raise typer.BadParameter("--into-bundle keeps figures of real lesions only")
+        _limit(app, cases, out, title=title, views=simulated, rounds=rounds)
+        return
     with progress_bar("measuring") as bar:
         task = bar.add_task("", total=len(cases))
         result = commands.evaluate(
@@ -170,7 +185,7 @@ def evaluate(
             app.classifier(),
             commands.EvaluateOptions(
                 out=out,
-                title=title or ", ".join(s.name for s in sources),
+                title=title,
                 patches=patches,
                 rounds=rounds,
                 into=commands.IntoBundle(app.bundle().folder, utc_now().date())
@@ -184,6 +199,24 @@ def evaluate(
     typer.echo(f"{len(result.images)} images; report {result.report}")
     if into_bundle and result.reference is None:
         problem("too few normal images for a reference: see cadnode model reference")
+
+
+def _limit(app: App, cases: SiteCases, out: Path, *, title: str, views: int, rounds: int) -> None:
+    from cadnode.training.detection_limit import LimitOptions, measure_limit
+
+    with progress_bar("measuring") as bar:
+        task = bar.add_task("", total=len(cases))
+        result = measure_limit(
+            cases,
+            app.classifier(),
+            LimitOptions(out=out, title=title, views=views, rounds=rounds),
+            progress=lambda done: bar.update(task, completed=done),
+        )
+    for line in cases.passed_over:
+        problem(line)
+    if result.passed_over:
+        problem(f"{result.passed_over} images were passed over: no breast, or not all is outlined")
+    typer.echo(f"{len(result.views)} simulated views; report {result.report}")
 
 
 def _cases(

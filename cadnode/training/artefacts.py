@@ -68,6 +68,8 @@ def after_blur(shape: tuple[int, int], rng: np.random.Generator, pitch_mm: float
     for _ in range(rng.poisson(4)):
         row, column = rng.integers(0, shape[0]), rng.integers(0, shape[1])
         layer[row, column] += rng.choice([-1, 1, 1]) * rng.uniform(5, 40)
+    if rng.random() < 0.2:
+        _dust(layer, rng)
     if rng.random() < 0.25:
         _letters(layer, rng)
     for _ in range(rng.poisson(2.5)):
@@ -187,6 +189,17 @@ def _scratch(layer: Layer, rng: np.random.Generator) -> None:
     if rng.random() < 0.4:
         keep &= rng.random(len(steps)) < rng.uniform(0.3, 0.8)
     layer[rows[keep], columns[keep]] += rng.choice([-1, 1, 1]) * rng.uniform(3, 15)
+
+
+def _dust(layer: Layer, rng: np.random.Generator) -> None:
+    """Specks all over a region: sharper than any focal spot lets calcium be."""
+    side = int(rng.integers(150, 1500))
+    top, left = (int(rng.integers(-side // 2, length)) for length in layer.shape)
+    count = rng.poisson(rng.uniform(2, 15) * (side / 224) ** 2)
+    rows, columns = top + rng.integers(0, side, count), left + rng.integers(0, side, count)
+    keep = (rows >= 0) & (rows < layer.shape[0]) & (columns >= 0) & (columns < layer.shape[1])
+    sign = -1 if rng.random() < 0.25 else 1
+    layer[rows[keep], columns[keep]] += sign * rng.uniform(3, 12) * rng.exponential(1, keep.sum())
 
 
 def _letters(layer: Layer, rng: np.random.Generator) -> None:

@@ -31,9 +31,9 @@ class Detector:
 
 def draw_detector(rng: np.random.Generator, pitch_mm: float) -> Detector:
     """A random film or digital look; pitches from 50 to 200 um."""
-    coarse = rng.random() < 0.35
+    coarse = rng.random() < 0.5
     return Detector(
-        blur_mm=float(rng.uniform(0.03, 0.11)),
+        blur_mm=float(rng.uniform(0.04, 0.11)),
         pitch_mm=float(rng.uniform(pitch_mm, 0.2) if coarse else rng.uniform(0.05, pitch_mm)),
         noise=float(rng.uniform(0, 1.2) if rng.random() < 0.7 else 0.0),
         noise_sigma=float(rng.choice([0.0, rng.uniform(0.4, 0.9)])),

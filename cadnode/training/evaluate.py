@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cadnode.training.detection import DetectionCase
 from cadnode.training.metrics import (
     Figure,
     Floats,
@@ -26,6 +26,17 @@ FALSE_MARKS = (0.1, 0.25, 0.5, 1.0, 2.0)
 """False marks per image at which the sensitivity is given."""
 LEAST_GROUP = 5
 """Smaller groups get no line of their own in a table."""
+
+
+class ReadImage(Protocol):
+    """An image whose marks were scored against the truth."""
+
+    @property
+    def marks(self) -> ImageMarks: ...
+
+    @property
+    def groups(self) -> tuple[tuple[str, str], ...]:
+        """What tables are split by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +111,14 @@ def evaluate_patches(
             name, truth[items], score[items], [patients[i] for i in items], threshold, rounds
         )
 
-    lines = [line(name, items) for name, items in _members(groups)] if groups else []
+    lines = [line(name, items) for name, items in members(groups)] if groups else []
     return PatchResults(
         truth, score, tuple(patients), threshold, line("all", everything), tuple(lines)
     )
 
 
 def evaluate_detection(
-    cases: Sequence[DetectionCase], *, threshold: float, rounds: int = 1000
+    cases: Sequence[ReadImage], *, threshold: float, rounds: int = 1000
 ) -> DetectionResults:
     """FROC over all images of a set, and marks per normal image at `threshold`.
 
@@ -120,7 +131,7 @@ def evaluate_detection(
     def line(name: str, items: NDArray[np.intp]) -> DetectionFigures:
         return _detection_line(name, [images[i] for i in items], threshold, rounds)
 
-    lines = [line(name, items) for name, items in _members([case.groups for case in cases])]
+    lines = [line(name, items) for name, items in members([case.groups for case in cases])]
     return DetectionResults(
         per_image,
         found,
@@ -133,7 +144,8 @@ def evaluate_detection(
     )
 
 
-def _members(groups: Sequence[Sequence[tuple[str, str]]]) -> list[tuple[str, NDArray[np.intp]]]:
+def members(groups: Sequence[Sequence[tuple[str, str]]]) -> list[tuple[str, NDArray[np.intp]]]:
+    """The items of each (kind, value) that has at least LEAST_GROUP of them."""
     found: dict[tuple[str, str], list[int]] = {}
     for index, names in enumerate(groups):
         for name in names:

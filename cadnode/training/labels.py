@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cadnode.training.clusters import SINGLE
-from cadnode.training.simulator import SimulatedView
+from cadnode.training.simulator import GROUP, SimulatedView
 
 NO, YES, UNKNOWN = 0, 1, 255
 MARGIN = 6
@@ -28,7 +28,7 @@ class PatchLabel:
 
 
 def label_patch(view: SimulatedView, top: int, left: int, size: int, map_size: int) -> PatchLabel:
-    """YES with at least two visible calcifications of one cluster well inside, or with one that
+    """YES with at least three visible calcifications of one cluster well inside, or with one that
     counts alone; UNKNOWN where it could be argued."""
     cell = size // map_size
     cells = np.zeros((map_size, map_size), np.uint8)
@@ -38,9 +38,10 @@ def label_patch(view: SimulatedView, top: int, left: int, size: int, map_size: i
         cells[np.minimum(rows // cell, map_size - 1), np.minimum(columns // cell, map_size - 1)] = (
             UNKNOWN
         )
-    local = view.centers - (top, left)
+    local = view.calcifications[view.visible] - (top, left)
+    local_owners = view.owners[view.visible]
     near = np.all((local > -MARGIN) & (local < size + MARGIN), axis=1)
-    faint = view.doubtful - (top, left)
+    faint = np.concatenate([view.calcifications[~view.visible], view.specks]) - (top, left)
     faint = faint[np.all((faint >= 0) & (faint < size), axis=1)]
     for row, column in faint:
         cells[int(row) // cell, int(column) // cell] = UNKNOWN
@@ -54,12 +55,12 @@ def label_patch(view: SimulatedView, top: int, left: int, size: int, map_size: i
     for row, column in local[within]:
         cells[int(row) // cell, int(column) // cell] = YES
     if within.any():
-        owners, counts = np.unique(view.owners[within], return_counts=True)
+        owners, counts = np.unique(local_owners[within], return_counts=True)
         lesion = int(owners[np.argmax(counts)])
         well = near & np.all((local >= MARGIN) & (local < size - MARGIN), axis=1)
-        _, well_counts = np.unique(view.owners[well], return_counts=True)
-        alone = any(view.clusters[int(o)].morphology in SINGLE for o in view.owners[well])
-        enough = alone or (len(well_counts) and well_counts.max() >= 3)
+        _, well_counts = np.unique(local_owners[well], return_counts=True)
+        alone = any(view.clusters[int(o)].morphology in SINGLE for o in local_owners[well])
+        enough = alone or (len(well_counts) and well_counts.max() >= GROUP)
         return PatchLabel(YES if enough else UNKNOWN, cells, lesion)
     unknown = len(faint) >= 2 or bool(near.any()) or bool(unsure.any())
     return PatchLabel(UNKNOWN if unknown else NO, cells, -1)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cadnode.core.errors import ConfigError
 from cadnode.training.evaluate import DetectionResults, PatchResults
-from cadnode.training.metrics import calibration, roc
+from cadnode.training.metrics import Figure, calibration, roc
 
 if TYPE_CHECKING:
     from cadnode.training.fit import Epoch
@@ -60,6 +60,36 @@ def froc_plot(results: DetectionResults) -> bytes:
         )
     axis.set(xlabel="false marks per image", ylabel="share of clusters marked", ylim=(-0.02, 1.02))
     axis.set_xlim(0, 4)
+    return _png(figure)
+
+
+def limit_plot(bins: Sequence[tuple[float, float, Figure]], seen: float) -> bytes:
+    """Share of simulated clusters marked, by the bin (low, high) of their visibility; a line where
+    they count as visible."""
+    figure, (axis,) = _figure(1)
+    middles = [np.sqrt(low * (high if np.isfinite(high) else 2 * low)) for low, high, _ in bins]
+    values = [value for _, _, value in bins]
+    axis.errorbar(
+        middles,
+        [value.value for value in values],
+        [
+            [max(0.0, value.value - value.low) for value in values],
+            [max(0.0, value.high - value.value) for value in values],
+        ],
+        fmt="o-",
+        capsize=3,
+    )
+    axis.axvline(seen, linestyle=":", color="grey", label="visible from here")
+    axis.set(
+        xscale="log",
+        xlabel="signal-to-noise ratio of the third-best calcification",
+        ylabel="share of clusters marked",
+        ylim=(-0.02, 1.02),
+    )
+    ticks = [low for low, _, _ in bins]
+    axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.minorticks_off()
+    axis.legend()
     return _png(figure)
 
 

@@ -17,6 +17,8 @@ from cadnode.training.evaluate import (
     PatchResults,
 )
 
+Table = tuple[Sequence[str], Sequence[Sequence[str]]]
+"""Head and rows."""
 _STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em}"
     "table{border-collapse:collapse;margin:1em 0}td,th{border:1px solid #bbb;padding:.3em .6em}"
@@ -31,6 +33,7 @@ def write_report(
     facts: Mapping[str, str],
     patches: PatchResults | None = None,
     detection: DetectionResults | None = None,
+    tables: Mapping[str, Table] | None = None,
     plots: Mapping[str, bytes] | None = None,
 ) -> Path:
     """Write `report.html`, `report.json` and the plots; returns the path of the HTML."""
@@ -39,7 +42,7 @@ def write_report(
     for name, picture in plots.items():
         (folder / f"{name}.png").write_bytes(picture)
     (folder / "report.json").write_text(
-        json.dumps(_plain(title, facts, patches, detection), indent=1), "utf-8"
+        json.dumps(_plain(title, facts, patches, detection, tables or {}), indent=1), "utf-8"
     )
     parts = [f"<h1>{escape(title)}</h1>", _table(("", ""), [[k, v] for k, v in facts.items()])]
     if patches is not None:
@@ -48,6 +51,8 @@ def write_report(
     if detection is not None:
         lines = [detection.overall, *detection.by_group]
         parts += ["<h2>Images</h2>", _table(*_detection_rows(lines))]
+    for heading, table in (tables or {}).items():
+        parts += [f"<h2>{escape(heading)}</h2>", _table(*table)]
     for name, picture in plots.items():
         data = base64.b64encode(picture).decode("ascii")
         parts.append(
@@ -125,6 +130,7 @@ def _plain(
     facts: Mapping[str, str],
     patches: PatchResults | None,
     detection: DetectionResults | None,
+    tables: Mapping[str, Table],
 ) -> dict[str, Any]:
     plain: dict[str, Any] = {"title": title, "facts": dict(facts)}
     if patches is not None:
@@ -139,4 +145,8 @@ def _plain(
             "thresholds": detection.thresholds.tolist(),
             "lines": [asdict(line) for line in (detection.overall, *detection.by_group)],
         }
+    for heading, (head, rows) in tables.items():
+        plain.setdefault("tables", {})[heading] = [
+            dict(zip(head, row, strict=True)) for row in rows
+        ]
     return plain

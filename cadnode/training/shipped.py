@@ -13,9 +13,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cadnode.core.annotations import Annotation
-from cadnode.core.grid import to_model_grid
-from cadnode.core.mammogram import Mammogram
 from cadnode.training.fit import StepProgress, fit
 from cadnode.training.options import FitOptions
 from cadnode.training.patch_cache import PatchCache
@@ -50,21 +47,6 @@ Version 0.1.0 differs in this: its first stage had a warm-up of 100 updates, its
 first half of 14 epochs, and winding vessels and the least contrast of large calcium came into the
 simulator before the fifth.
 """
-
-
-def background_from(
-    mammogram: Mammogram, patient: str, *, pitch_mm: float, unsure: Sequence[Annotation] = ()
-) -> Background:
-    """Real tissue to insert into; `unsure` are places that may hold real calcifications.
-
-    Raises ImageFailed where there is no breast.
-    """
-    grid = to_model_grid(mammogram.pixels, mammogram.valid, mammogram.spacing, pitch_mm)
-    shape = (grid.pixels.shape[0], grid.pixels.shape[1])
-    doubtful = np.zeros(shape, np.bool_)
-    for annotation in unsure:
-        doubtful |= annotation.scaled(1 / grid.column_scale, 1 / grid.row_scale).mask(shape)
-    return Background(mammogram.sop_instance_uid, patient, grid.pixels, grid.breast, doubtful)
 
 
 def train_on_simulated(

@@ -61,6 +61,7 @@ def fill(
                     "morphology": lesion.morphology if lesion else "",
                     "contrast": round(lesion.contrast, 2) if lesion else 0.0,
                     "diameter_mm": round(lesion.median_diameter, 3) if lesion else 0.0,
+                    "visibility": round(view.visibility[label.lesion], 2) if lesion else 0.0,
                 },
             )
         number += 1
@@ -88,11 +89,12 @@ def _chosen(
         if label.patch == wanted and len(found[wanted]) < half:
             found[wanted].append(((top, left), label))
 
-    if len(view.centers):
-        per_cluster = [np.flatnonzero(view.owners == owner) for owner in np.unique(view.owners)]
+    if view.visible.any():
+        owners = np.unique(view.owners[view.visible])
+        per_cluster = [np.flatnonzero(view.visible & (view.owners == owner)) for owner in owners]
         for _ in range(2 * half):
             members = per_cluster[int(rng.integers(len(per_cluster)))]
-            center = view.centers[int(rng.choice(members))]
+            center = view.calcifications[int(rng.choice(members))]
             offer(center + rng.uniform(-0.45, 0.45, 2) * size, YES)
     inside = np.argwhere(view.breast[::4, ::4]) * 4.0
     wanted_no = max(8, len(found[YES]))

@@ -12,16 +12,20 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from cadnode.core.grid import resample
+from cadnode.core.annotations import Annotation
+from cadnode.core.grid import to_model_grid
 from cadnode.core.intensity import NORMALISATIONS, local_texture
+from cadnode.core.mammogram import Mammogram
 from cadnode.training.artefacts import after_blur, before_blur, isolated_specks
 from cadnode.training.clusters import SINGLE, Cluster, ClusterRules, draw_cluster
 from cadnode.training.detector import blur, draw_detector, expose
+from cadnode.training.distortion import distorted
 from cadnode.training.particles import draw
-from cadnode.training.tissue import power_law, synthetic_breast
+from cadnode.training.tissue import fibres, power_law, synthetic_breast
+from cadnode.training.visibility import SEEN, signal_to_noise
 
-VISIBLE = 2.5
-"""Contrast after blur, in units of the local texture, below which nobody could see a particle."""
+GROUP = 3
+"""So many visible calcifications make a cluster, where one body does not count alone."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +50,8 @@ class SimulatorSettings:
     rules: ClusterRules = field(default_factory=ClusterRules)
     hard_negatives: bool = True
     vary_detector: bool = True
+    vary_tissue: bool = True
+    """Stretch real tissue, change its sharpness and lay fibres over it. Off for measuring."""
     synthetic_share: float = 0.2
     """Share of views on synthetic tissue."""
 
@@ -60,13 +66,31 @@ class SimulatedView:
     """0..255, as the model takes it."""
     breast: NDArray[np.bool_]
     clusters: tuple[Cluster, ...]
-    centers: NDArray[np.float64]
-    """Shape (n, 2): the visible calcifications."""
+    calcifications: NDArray[np.float64]
+    """Shape (n, 2): everything simulated that lies in the breast."""
     owners: NDArray[np.intp]
     """Shape (n,): index into `clusters`."""
-    doubtful: NDArray[np.float64]
-    """Shape (m, 2): calcifications too faint to ask for, and isolated specks."""
+    ratios: NDArray[np.float64]
+    """Shape (n,): signal-to-noise ratio of each in the finished picture."""
+    specks: NDArray[np.float64]
+    """Shape (k, 2): single dots of no group, neither a cluster nor clean."""
     unsure: NDArray[np.bool_]
+
+    @property
+    def visible(self) -> NDArray[np.bool_]:
+        """Shape (n,): which calcifications are asked for."""
+        return np.asarray(self.ratios >= SEEN)
+
+    @property
+    def visibility(self) -> tuple[float, ...]:
+        """Of each cluster: the ratio of its third-best calcification (of its best, where one body
+        counts alone); 0 where it has fewer in the breast."""
+        found = []
+        for index, cluster in enumerate(self.clusters):
+            rank = 1 if cluster.morphology in SINGLE else GROUP
+            ranked = np.sort(self.ratios[self.owners == index])[::-1]
+            found.append(float(ranked[rank - 1]) if len(ranked) >= rank else 0.0)
+        return tuple(found)
 
 
 def simulate(
@@ -84,7 +108,9 @@ def simulate(
     pitch = settings.pitch_mm
     pixels, breast, unsure = background.pixels, background.breast, background.unsure
     if turn:
-        pixels, breast, unsure = _turned(pixels, breast, unsure, rng)
+        pixels, breast, unsure = distorted(
+            pixels, breast, unsure, rng, strongly=settings.vary_tissue
+        )
     shape = (pixels.shape[0], pixels.shape[1])
     texture = local_texture(pixels, breast)
     detector = draw_detector(rng, pitch)
@@ -109,23 +135,46 @@ def simulate(
         sharp = after_blur(shape, rng, pitch)
         if rng.random() < 0.4:
             extra += rng.uniform(0.2, 1.0) * power_law(shape, rng, rng.uniform(1.5, 3.0))
-    seen = pixels + texture * (calcium + extra + sharp)
+        if settings.vary_tissue and rng.random() < 0.4:
+            extra += rng.uniform(0.2, 1.2) * fibres(shape, rng, pitch)
+    without = pixels + texture * (extra + sharp)
+    seen = without + texture * calcium
     if settings.vary_detector:
-        seen = expose(seen, texture, detector, rng, pitch)
+        grain = int(rng.integers(2**63))
+        without, seen = (
+            expose(image, texture, detector, np.random.default_rng(grain), pitch)
+            for image in (without, seen)
+        )
     grey = NORMALISATIONS[settings.normalisation](seen.astype(np.float32), breast)
-    centers, owners, doubtful = _truth(clusters, calcium, breast, pitch)
-    doubtful += [(row / pitch, column / pitch) for row, column in specks]
+    ratio = signal_to_noise(seen.astype(np.float32), without.astype(np.float32), breast)
+    places, owners, ratios = _truth(clusters, ratio, breast, pitch)
     return SimulatedView(
         background.name,
         background.patient,
         grey,
         breast,
         tuple(clusters),
-        np.array(centers, float).reshape(-1, 2),
+        np.array(places, float).reshape(-1, 2),
         np.array(owners, np.intp),
-        np.array(doubtful, float).reshape(-1, 2),
+        np.array(ratios, float),
+        np.array(specks, float).reshape(-1, 2) / pitch,
         unsure,
     )
+
+
+def background_from(
+    mammogram: Mammogram, patient: str, *, pitch_mm: float, unsure: Sequence[Annotation] = ()
+) -> Background:
+    """Real tissue to insert into; `unsure` are places that may hold real calcifications.
+
+    Raises ImageFailed where there is no breast.
+    """
+    grid = to_model_grid(mammogram.pixels, mammogram.valid, mammogram.spacing, pitch_mm)
+    shape = (grid.pixels.shape[0], grid.pixels.shape[1])
+    doubtful = np.zeros(shape, np.bool_)
+    for annotation in unsure:
+        doubtful |= annotation.scaled(1 / grid.column_scale, 1 / grid.row_scale).mask(shape)
+    return Background(mammogram.sop_instance_uid, patient, grid.pixels, grid.breast, doubtful)
 
 
 def synthetic_background(rng: np.random.Generator, pitch_mm: float) -> Background:
@@ -134,31 +183,6 @@ def synthetic_background(rng: np.random.Generator, pitch_mm: float) -> Backgroun
         rng, pitch_mm, height_mm=rng.uniform(110, 170), width_mm=rng.uniform(55, 95)
     )
     return Background("synthetic", "synthetic", pixels, breast, np.zeros(breast.shape, np.bool_))
-
-
-def _turned(
-    pixels: NDArray[np.float32],
-    breast: NDArray[np.bool_],
-    unsure: NDArray[np.bool_],
-    rng: np.random.Generator,
-) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Cropped to the breast, mirrored, turned by quarters and zoomed by up to a quarter."""
-    rows = np.flatnonzero(breast.any(axis=1))
-    columns = np.flatnonzero(breast.any(axis=0))
-    box = np.s_[max(rows[0] - 20, 0) : rows[-1] + 20, max(columns[0] - 20, 0) : columns[-1] + 20]
-    zoom = float(np.exp(rng.uniform(-0.25, 0.25)))
-    shape = tuple(max(64, round(side * zoom)) for side in pixels[box].shape)
-    quarters, mirror = int(rng.integers(0, 4)), bool(rng.integers(0, 2))
-    bigger = resample(pixels[box], shape=(shape[0], shape[1]))
-    masks = [
-        resample(mask[box].astype(np.float32), shape=(shape[0], shape[1])) > 0.5
-        for mask in (breast, unsure)
-    ]
-    turned = [np.rot90(array, quarters) for array in (bigger, *masks)]
-    if mirror:
-        turned = [array[:, ::-1] for array in turned]
-    first, second, third = (np.ascontiguousarray(array) for array in turned)
-    return first.astype(np.float32), second.astype(np.bool_), third.astype(np.bool_)
 
 
 def _layer(cluster: Cluster, shape: tuple[int, int], pitch: float) -> NDArray[np.float32]:
@@ -171,13 +195,14 @@ def _layer(cluster: Cluster, shape: tuple[int, int], pitch: float) -> NDArray[np
 
 def _truth(
     clusters: Sequence[Cluster],
-    calcium: NDArray[np.float32],
+    ratio: NDArray[np.float32],
     breast: NDArray[np.bool_],
     pitch: float,
-) -> tuple[list[tuple[float, float]], list[int], list[tuple[float, float]]]:
-    centers: list[tuple[float, float]] = []
+) -> tuple[list[tuple[float, float]], list[int], list[float]]:
+    """Place in pixels, cluster and best ratio of every calcification in the breast."""
+    places: list[tuple[float, float]] = []
     owners: list[int] = []
-    doubtful: list[tuple[float, float]] = []
+    ratios: list[float] = []
     for index, cluster in enumerate(clusters):
         reach = (
             2 if cluster.morphology not in SINGLE else int(cluster.particles[0].reach / pitch) + 1
@@ -186,10 +211,8 @@ def _truth(
             r, c = int(row / pitch), int(column / pitch)
             if not (0 <= r < breast.shape[0] and 0 <= c < breast.shape[1]) or not breast[r, c]:
                 continue
-            around = calcium[max(r - reach, 0) : r + reach + 1, max(c - reach, 0) : c + reach + 1]
-            if around.max() >= VISIBLE:
-                centers.append((row / pitch, column / pitch))
-                owners.append(index)
-            else:
-                doubtful.append((row / pitch, column / pitch))
-    return centers, owners, doubtful
+            around = ratio[max(r - reach, 0) : r + reach + 1, max(c - reach, 0) : c + reach + 1]
+            places.append((row / pitch, column / pitch))
+            owners.append(index)
+            ratios.append(float(around.max()))
+    return places, owners, ratios

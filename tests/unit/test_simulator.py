@@ -77,26 +77,25 @@ def view_with(background: Background, contrast: float, morphology: Morphology) -
 
 def test_visible_calcifications_stand_out_at_their_recorded_places(background: Background) -> None:
     view = view_with(background, 40, Morphology.PUNCTATE)
-    assert len(view.centers) >= 3
-    peaks = [
-        view.grey[int(r) - 1 : int(r) + 2, int(c) - 1 : int(c) + 2].max() for r, c in view.centers
-    ]
+    shown = view.calcifications[view.visible]
+    assert len(shown) >= 3
+    peaks = [view.grey[int(r) - 1 : int(r) + 2, int(c) - 1 : int(c) + 2].max() for r, c in shown]
     assert min(peaks) > np.quantile(view.grey[view.breast], 0.9)
 
 
 def test_what_nobody_could_see_is_doubtful_not_true(background: Background) -> None:
     view = view_with(background, 0.5, Morphology.PUNCTATE)
-    assert len(view.centers) == 0
-    assert len(view.doubtful) >= 3
+    assert not view.visible.any()
+    assert len(view.calcifications) >= 3
 
 
 def test_a_patch_about_a_cluster_is_yes_and_its_cells_say_where(background: Background) -> None:
     view = view_with(background, 40, Morphology.FINE_PLEOMORPHIC)
-    middle = np.median(view.centers, axis=0)
+    middle = np.median(view.calcifications, axis=0)
     top, left = (middle - 112).astype(int)
     label = label_patch(view, top, left, 224, 7)
     assert label.patch == YES
-    for row, column in view.centers - (top, left):
+    for row, column in view.calcifications[view.visible] - (top, left):
         if 0 <= row < 224 and 0 <= column < 224:
             assert label.cells[int(row) // 32, int(column) // 32] == YES
 
@@ -122,7 +121,7 @@ def test_the_same_seed_simulates_the_same_view(background: Background) -> None:
         simulate(background, np.random.default_rng(5), SimulatorSettings()) for _ in "ab"
     )
     np.testing.assert_array_equal(first.grey, second.grey)
-    np.testing.assert_array_equal(first.centers, second.centers)
+    np.testing.assert_array_equal(first.calcifications, second.calcifications)
 
 
 def test_bodies_that_count_alone_are_single() -> None:
