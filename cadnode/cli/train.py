@@ -88,6 +88,15 @@ def train(
         SplitBy, typer.Option(help="patch only to repeat the paper.")
     ] = SplitBy.PATIENT,
     pitch_mm: Annotated[float, typer.Option(min=0.02, max=0.5)] = 0.1,
+    simulated: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="PATCHES",
+            help="So many patches besides of each image, after simulated calcifications were"
+            " inserted into it.",
+        ),
+    ] = 0,
     augment: Annotated[bool, typer.Option(help="Turn, mirror, change gain and offset.")] = True,
     precision: Annotated[
         TrainIn, typer.Option(help="auto: bfloat16 where the processor has AMX.")
@@ -124,7 +133,7 @@ def train(
             seed=seed,
             starting_weights=start,
         ),
-        cut=CutOptions(pitch_mm=pitch_mm, seed=seed),
+        cut=CutOptions(pitch_mm=pitch_mm, simulated=simulated, seed=seed),
         speed=SpeedOptions(precision.value, cache_frozen.value, cache_gigabytes),
     )
     with progress_bar("training") as bar:

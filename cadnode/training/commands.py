@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
@@ -144,6 +144,7 @@ def train(
         title=f"{options.bundle.name} {options.bundle.version}: training",
         facts={
             "patches": str(len(cache)),
+            "of them from simulated views": str(sum("simulated" in row for row in cache.rows)),
             "validation": str(len(truth)),
             "split": options.fit.split,
         },
@@ -268,15 +269,13 @@ def _patch_results(
     cases: Iterable[Case], classifier: Classifier, options: EvaluateOptions, threshold: float
 ) -> PatchResults | None:
     spec = classifier.spec
-    cut = CutOptions(
-        spec.patch_size,
-        spec.map_size,
-        spec.pitch_mm,
-        spec.stride,
-        spec.normalisation,
-        options.cut.normals_per_image,
-        options.cut.shifts,
-        options.cut.seed,
+    cut = replace(
+        options.cut,
+        patch_size=spec.patch_size,
+        map_size=spec.map_size,
+        pitch_mm=spec.pitch_mm,
+        stride=spec.stride,
+        normalisation=spec.normalisation,
     )
     cache = PatchCache(
         options.out / "patches",

@@ -14,7 +14,11 @@ from cadnode.core.intensity import NORMALISATIONS
 from cadnode.training.labels import NO, UNKNOWN, YES
 from cadnode.training.options import CutOptions
 from cadnode.training.patch_cache import PatchCache
+from cadnode.training.simulated_patches import PER_VIEW, append_from
+from cadnode.training.simulator import SimulatorSettings, background_from, simulate
 
+MOST_VIEWS = 20
+"""Simulated of one image before it is left with fewer patches than wanted."""
 LEAST_SHARE = 0.25
 """Of an annotated area that a patch must show to count as calcification; less is unknown."""
 
@@ -35,6 +39,8 @@ def fill_from_cases(
             continue
         try:
             _add(cache, case, options)
+            if options.simulated and case.complete:
+                _simulate(cache, case, options)
         except ImageFailed:
             failed += 1
         cache.save()
@@ -49,8 +55,7 @@ def _add(cache: PatchCache, case: Case, options: CutOptions) -> None:
     truths = [annotation.scaled(*scale) for annotation in case.annotations]
     shape = (grey.shape[0], grey.shape[1])
     masks = [truth.mask(shape) for truth in truths]
-    seed = np.frombuffer(image.sop_instance_uid.encode().ljust(4)[-4:], np.uint32)[0]
-    rng = np.random.default_rng((options.seed, int(seed)))
+    rng = _drawn(image.sop_instance_uid, options.seed)
     origins = [
         _about(truth, rng, shape, options) for truth in truths for _ in range(options.shifts)
     ]
@@ -71,6 +76,33 @@ def _add(cache: PatchCache, case: Case, options: CutOptions) -> None:
         row: dict[str, object] = {"image": image.sop_instance_uid, "patient": case.patient}
         row["groups"] = [list(group) for group in case.groups]
         cache.append(patch, label, cells, row)
+
+
+def _simulate(cache: PatchCache, case: Case, options: CutOptions) -> None:
+    """Views of the image with simulated clusters, until there are patches enough."""
+    image = case.mammogram
+    background = background_from(
+        image, case.patient, pitch_mm=options.pitch_mm, unsure=case.annotations
+    )
+    settings = SimulatorSettings(options.pitch_mm, options.normalisation, synthetic_share=0.0)
+    row = {
+        "image": image.sop_instance_uid,
+        "groups": [list(group) for group in case.groups],
+        "simulated": True,
+    }
+    rng = _drawn(image.sop_instance_uid, options.seed, 1)
+    wanted = min(options.simulated, cache.capacity - len(cache))
+    for _ in range(MOST_VIEWS):
+        if wanted <= 0:
+            return
+        view = simulate(background, rng, settings)
+        wanted -= append_from(view, cache, rng, most=min(wanted, PER_VIEW), row=row)
+
+
+def _drawn(sop_instance_uid: str, *seed: int) -> np.random.Generator:
+    """The image's own random numbers, whatever the order in which images come."""
+    own = np.frombuffer(sop_instance_uid.encode().ljust(4)[-4:], np.uint32)[0]
+    return np.random.default_rng((*seed, int(own)))
 
 
 def _about(

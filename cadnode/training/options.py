@@ -62,6 +62,9 @@ class CutOptions:
     """Normal patches kept of one image, at most, drawn at random."""
     shifts: int = 4
     """Patches cut about each annotated cluster, at random offsets."""
+    simulated: int = 0
+    """Patches cut besides of each image after simulated clusters were inserted into it; about half
+    of them hold calcifications."""
     seed: int = 0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,39 +46,53 @@ def fill(
         else:
             background = backgrounds[int(rng.integers(len(backgrounds)))]
         view = simulate(background, rng, settings)
-        for origin, label in _chosen(view, rng, cache):
-            if len(cache) >= count:
-                break
-            patch = cut(view.grey, np.array([origin], np.intp), cache.patches.shape[1])[0]
-            lesion = view.clusters[label.lesion] if label.lesion >= 0 else None
-            cache.append(
-                patch,
-                label.patch,
-                label.cells,
-                {
-                    "view": number,
-                    "patient": view.patient,
-                    "morphology": lesion.morphology if lesion else "",
-                    "contrast": round(lesion.contrast, 2) if lesion else 0.0,
-                    "diameter_mm": round(lesion.median_diameter, 3) if lesion else 0.0,
-                    "visibility": round(view.visibility[label.lesion], 2) if lesion else 0.0,
-                },
-            )
+        append_from(view, cache, rng, most=min(PER_VIEW, count - len(cache)), row={"view": number})
         number += 1
         if number % 10 == 0 or len(cache) >= count:
             cache.save()
         progress(len(cache), count)
 
 
+def append_from(
+    view: SimulatedView,
+    cache: PatchCache,
+    rng: np.random.Generator,
+    *,
+    most: int,
+    row: Mapping[str, object],
+) -> int:
+    """Append patches of one view, about half with calcifications, `most` in all; how many.
+
+    What is known of a patch's cluster is added to its `row`.
+    """
+    chosen = _chosen(view, rng, cache, most)
+    for origin, label in chosen:
+        lesion = view.clusters[label.lesion] if label.lesion >= 0 else None
+        cache.append(
+            cut(view.grey, np.array([origin], np.intp), cache.patches.shape[1])[0],
+            label.patch,
+            label.cells,
+            {
+                **row,
+                "patient": view.patient,
+                "morphology": lesion.morphology if lesion else "",
+                "contrast": round(lesion.contrast, 2) if lesion else 0.0,
+                "diameter_mm": round(lesion.median_diameter, 3) if lesion else 0.0,
+                "visibility": round(view.visibility[label.lesion], 2) if lesion else 0.0,
+            },
+        )
+    return len(chosen)
+
+
 def _chosen(
-    view: SimulatedView, rng: np.random.Generator, cache: PatchCache
+    view: SimulatedView, rng: np.random.Generator, cache: PatchCache, most: int
 ) -> list[tuple[tuple[int, int], PatchLabel]]:
     size, cells = cache.patches.shape[1], cache.cells.shape[1]
     rows, columns = view.grey.shape
     if rows < size or columns < size:
         return []
     found: dict[int, list[tuple[tuple[int, int], PatchLabel]]] = {YES: [], NO: []}
-    half = PER_VIEW // 2
+    half = max(1, most // 2)
 
     def offer(center: NDArray[np.float64], wanted: int) -> None:
         top = int(np.clip(center[0] - size / 2, 0, rows - size))
@@ -97,9 +111,9 @@ def _chosen(
             center = view.calcifications[int(rng.choice(members))]
             offer(center + rng.uniform(-0.45, 0.45, 2) * size, YES)
     inside = np.argwhere(view.breast[::4, ::4]) * 4.0
-    wanted_no = max(8, len(found[YES]))
+    wanted_no = max(half // 3, len(found[YES]))
     for _ in range(3 * half):
         if len(found[NO]) >= wanted_no:
             break
         offer(inside[int(rng.integers(len(inside)))] + rng.uniform(-0.3, 0.3, 2) * size, NO)
-    return found[YES] + found[NO]
+    return (found[YES] + found[NO])[:most]

@@ -347,6 +347,23 @@ def test_a_source_without_annotated_images_ends_in_one_clear_error(config, tmp_p
     assert "no annotation names it" in str(answer.exception)
 
 
+def test_the_limit_of_detection_is_measured_on_images_that_hold_nothing(config, tmp_path):
+    image = mammogram()
+    write(image, tmp_path / "images" / "1.dcm")
+    known = tmp_path / "normal.csv"
+    known.write_text(f"sop_instance_uid,shape,points\n{image.SOPInstanceUID},,\n")
+    wanted = ("evaluate", str(tmp_path / "images"), "--annotations", str(known), "--rounds", "5")
+    out = tmp_path / "limit"
+    answer = run(config, *wanted, "--out", str(out), "--simulated", "2")
+    assert answer.exit_code == 0, answer.output
+    assert f"2 simulated views; report {out / 'report.html'}" in answer.output
+    facts = json.loads((out / "report.json").read_text())["facts"]
+    assert facts["images that lent their tissue"] == "1"
+    refused = run(config, *wanted, "--out", str(out), "--simulated", "2", "--into-bundle")
+    assert refused.exit_code == 2
+    assert "real lesions" in refused.output
+
+
 def reported(store: Store, *names: str) -> None:
     """One exam, reported, with one result object due at each destination."""
     one_exam(store)

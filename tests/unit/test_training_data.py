@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +147,31 @@ def test_an_image_in_the_cache_is_not_cut_again(tmp_path: Path) -> None:
     before = len(again)
     fill_from_cases(again, [case("1.1", "a"), case("1.22", "b")], SMALL)
     assert {row["image"] for row in again.rows[before:]} == {"1.22"}
+
+
+def test_simulated_calcifications_in_normal_images_give_patches_of_both_kinds(
+    tmp_path: Path,
+) -> None:
+    cache = small_cache(tmp_path)
+    fill_from_cases(cache, [case("1.1", "a"), case("1.22", "b")], replace(SMALL, simulated=10))
+    made = [index for index, row in enumerate(cache.rows) if "simulated" in row]
+    assert {(row["image"], row["patient"]) for row in cache.rows} == {("1.1", "a"), ("1.22", "b")}
+    assert 10 <= len(made) <= 20
+    labels = np.asarray(cache.labels)[made]
+    assert 5 <= (labels == YES).sum() <= 15
+    again = small_cache(tmp_path / "again")
+    fill_from_cases(again, [case("1.22", "b"), case("1.1", "a")], replace(SMALL, simulated=10))
+    assert sorted(str(row) for row in again.rows) == sorted(str(row) for row in cache.rows)
+
+
+def test_nothing_is_simulated_where_calcifications_may_lie_that_nobody_outlined(
+    tmp_path: Path,
+) -> None:
+    whole = case("1.1", "a")
+    cache = small_cache(tmp_path)
+    unclear = Case(whole.mammogram, "a", (), complete=False)
+    fill_from_cases(cache, [unclear], replace(SMALL, simulated=10))
+    assert len(cache) == 0
 
 
 def test_an_image_without_a_breast_is_counted_as_failed(tmp_path: Path) -> None:
