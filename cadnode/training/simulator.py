@@ -52,7 +52,7 @@ class SimulatorSettings:
     vary_detector: bool = True
     vary_tissue: bool = True
     """Stretch real tissue, change its sharpness and lay fibres over it. Off for measuring."""
-    synthetic_share: float = 0.2
+    synthetic_share: float = 0.5
     """Share of views on synthetic tissue."""
 
 
