@@ -88,6 +88,18 @@ def train(
         SplitBy, typer.Option(help="patch only to repeat the paper.")
     ] = SplitBy.PATIENT,
     pitch_mm: Annotated[float, typer.Option(min=0.02, max=0.5)] = 0.1,
+    patch_size: Annotated[
+        int, typer.Option(min=32, max=1024, help="Pixels of a side; a multiple of 32.")
+    ] = 224,
+    patches_per_cluster: Annotated[
+        int, typer.Option(min=1, help="Cut about each annotated cluster, at random offsets.")
+    ] = 4,
+    normals_per_image: Annotated[
+        int, typer.Option(min=0, help="Normal patches of one image, at most.")
+    ] = 24,
+    cells_weight: Annotated[
+        float, typer.Option(min=0, help="Of the localisation map in the loss; the paper has none.")
+    ] = 1.0,
     simulated: Annotated[
         int,
         typer.Option(
@@ -111,9 +123,12 @@ def train(
 ) -> None:
     """Train a bundle on annotated images with the paper's protocol; every number is an option."""
     from cadnode.training import commands
+    from cadnode.training.network import CELL
     from cadnode.training.options import BundleOptions, CutOptions, FitOptions, TrainOptions
     from cadnode.training.speed import SpeedOptions
 
+    if patch_size % CELL:
+        raise typer.BadParameter(f"--patch-size is a multiple of {CELL}")
     app = app_for(config)
     if app.settings.model.folder is None:
         raise typer.BadParameter("model.folder is not set")
@@ -131,9 +146,20 @@ def train(
             validation_share=validation_share,
             split=split.value,
             seed=seed,
+            side=patch_size,
+            cells_weight=cells_weight,
             starting_weights=start,
         ),
-        cut=CutOptions(pitch_mm=pitch_mm, simulated=simulated, seed=seed),
+        cut=CutOptions(
+            patch_size=patch_size,
+            map_size=patch_size // CELL,
+            stride=patch_size * 11 // 14,
+            pitch_mm=pitch_mm,
+            shifts=patches_per_cluster,
+            normals_per_image=normals_per_image,
+            simulated=simulated,
+            seed=seed,
+        ),
         speed=SpeedOptions(precision.value, cache_frozen.value, cache_gigabytes),
     )
     with progress_bar("training") as bar:

@@ -51,7 +51,7 @@ STAGES = (
     ),
     Stage(
         "whole patches, visible calcifications only",
-        replace(_LAST, epochs=120, seed=302),
+        replace(_LAST, epochs=100, seed=302),
         patches=12_000,
         cache_seed=202,
     ),

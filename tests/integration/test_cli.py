@@ -364,6 +364,29 @@ def test_the_limit_of_detection_is_measured_on_images_that_hold_nothing(config, 
     assert "real lesions" in refused.output
 
 
+def test_a_bundle_is_trained_with_simulated_calcifications_in_normal_images(config, tmp_path):
+    lines = ["sop_instance_uid,shape,points"]
+    for number in range(4):
+        image = mammogram(rows=320, columns=240, patient_id=f"TEST-{number}", seed=number)
+        write(image, tmp_path / "images" / f"{number}.dcm")
+        lines.append(f"{image.SOPInstanceUID},,")
+    (tmp_path / "normal.csv").write_text("\n".join(lines) + "\n")
+    models = tmp_path / "own models"
+    config.write_text(config.read_text() + f'[model]\nfolder = "{models}"\n', encoding="utf-8")
+    wanted = ["train", str(tmp_path / "images"), "--annotations", str(tmp_path / "normal.csv")]
+    wanted += ["--name", "site", "--version", "1.0.0", "--run", str(tmp_path / "run")]
+    wanted += ["--simulated", "8", "--validation-share", "0.5", "--epochs", "1", "--batch", "4"]
+    refused = run(config, *wanted, "--patch-size", "50")
+    assert refused.exit_code == 2
+    assert "multiple of 32" in refused.output
+    answer = run(config, *wanted, "--patch-size", "64", "--normals-per-image", "2")
+    assert answer.exit_code == 0, answer.output
+    assert f"bundle {models / 'site' / '1.0.0'}" in answer.output
+    facts = json.loads((tmp_path / "run" / "report" / "report.json").read_text())["facts"]
+    assert int(facts["of them from simulated views"]) >= 16
+    assert re.search(r"site\s+1\.0\.0", run(config, "model", "list").output)
+
+
 def reported(store: Store, *names: str) -> None:
     """One exam, reported, with one result object due at each destination."""
     one_exam(store)
