@@ -21,7 +21,7 @@ from cadnode.dicom.files import PARSE_ERRORS
 from cadnode.dicom.site_facts import vendor_and_age
 from cadnode.dicom.sr_reader import read_report
 from cadnode.training import mini_mias
-from cadnode.training.annotation_files import read_csv, read_mask
+from cadnode.training.annotation_files import read_csv, read_groups, read_mask
 
 SR_CLASSES = frozenset(
     {
@@ -42,6 +42,8 @@ class SiteCases:
     reader: MammogramReader
     images: list[tuple[Path, ImageHeader]] = field(default_factory=list)
     known: Known = field(default_factory=dict)
+    groups: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+    """By SOP Instance UID what the annotations say besides (`density`, ...)."""
     collections: list[Path] = field(default_factory=list)
     """Folders with `Info.txt`."""
     passed_over: list[str] = field(default_factory=list)
@@ -75,7 +77,15 @@ class SiteCases:
                 mammogram=mammogram,
                 patient=header.patient_key or header.study_instance_uid,
                 annotations=self.known[header.sop_instance_uid],
-                groups=(("view", str(header.view)), *facts),
+                groups=tuple(
+                    dict(
+                        [
+                            ("view", str(header.view)),
+                            *facts,
+                            *self.groups.get(header.sop_instance_uid, ()),
+                        ]
+                    ).items()
+                ),
             )
 
     def _pass_over(self, path: Path, reason: str) -> None:
@@ -111,6 +121,8 @@ def site_cases(
     ):
         for uid, more in known.items():
             found.known[uid] = (*found.known.get(uid, ()), *more)
+    for path in annotations:
+        found.groups |= read_groups(path)
     for path, header in headers:
         if path not in reports:
             found.add(path, header, analyzed_views)

@@ -75,6 +75,14 @@ def train(
     ],
     annotations: Annotations = None,
     masks: Masks = None,
+    description: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="Markdown for the model card: where the images are from, who outlined them, when.",
+        ),
+    ] = None,
     start: Annotated[
         Path | None,
         typer.Option(exists=True, help="Weights: a bundle's folder, or .npz of layer/variable."),
@@ -118,7 +126,7 @@ def train(
         typer.Option(help="Compute the frozen layers once for each patch; needs --no-augment."),
     ] = KeepFrozen.AUTO,
     cache_gigabytes: Annotated[float, typer.Option(min=0, help="Disk that auto may take.")] = 20.0,
-    seed: int = 0,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
     config: ConfigOption = None,
 ) -> None:
     """Train a bundle on annotated images with the paper's protocol; every number is an option."""
@@ -127,6 +135,11 @@ def train(
     from cadnode.training.options import BundleOptions, CutOptions, FitOptions, TrainOptions
     from cadnode.training.speed import SpeedOptions
 
+    if start is None and frozen_layers:
+        raise typer.BadParameter(
+            f"the first {frozen_layers} layers are not trained, so they must come from somewhere:"
+            " --start with a bundle's folder or ResNet-50 weights, or --frozen-layers 0"
+        )
     if patch_size % CELL:
         raise typer.BadParameter(f"--patch-size is a multiple of {CELL}")
     app = app_for(config)
@@ -136,7 +149,11 @@ def train(
     options = TrainOptions(
         models=app.settings.model.folder,
         run=run,
-        bundle=BundleOptions(name=name, version=version),
+        bundle=BundleOptions(
+            name=name,
+            version=version,
+            description=description.read_text("utf-8").strip() if description else "",
+        ),
         fit=FitOptions(
             frozen_layers=frozen_layers,
             learning_rate=learning_rate,
@@ -175,6 +192,8 @@ def train(
         )
     for line in (*cases.passed_over, *trained.warnings):
         problem(line)
+    if trained.failed_images:
+        problem(f"{trained.failed_images} images were passed over: no breast was found in them")
     typer.echo(f"{trained.patches} patches; bundle {trained.bundle}; report {trained.report}")
 
 

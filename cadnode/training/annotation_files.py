@@ -24,7 +24,7 @@ def read_csv(path: Path) -> dict[str, tuple[Annotation, ...]]:
 
     Columns `sop_instance_uid`, `shape` (`circle`, `polygon` or empty) and `points`: numbers with
     blanks between them, `column row radius` of a circle, `column row column row ...` of a polygon,
-    in pixels of the image as received. Raises ConfigError with the line.
+    in pixels of the image as received. Any other column is for `read_groups`. Raises ConfigError with the line.
     """
     found: dict[str, list[Annotation]] = {}
     try:
@@ -38,6 +38,25 @@ def read_csv(path: Path) -> dict[str, tuple[Annotation, ...]]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"{path} cannot be read as a CSV file in UTF-8: {error}") from error
     return {uid: tuple(annotations) for uid, annotations in found.items()}
+
+
+def read_groups(path: Path) -> dict[str, tuple[tuple[str, str], ...]]:
+    """By SOP Instance UID what the other columns of the CSV say, as (column, value): `density`, or
+    whatever tables are to be split by."""
+    found: dict[str, tuple[tuple[str, str], ...]] = {}
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            for row in csv.DictReader(file):
+                uid = (row.get(COLUMNS[0]) or "").strip()
+                named = [
+                    (key, value.strip())
+                    for key, value in row.items()
+                    if key and key not in COLUMNS and isinstance(value, str) and value.strip()
+                ]
+                found[uid] = tuple(dict([*found.get(uid, ()), *named]).items())
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"{path} cannot be read as a CSV file in UTF-8: {error}") from error
+    return found
 
 
 def read_mask(path: Path) -> tuple[Annotation, ...]:

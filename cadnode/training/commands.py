@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
@@ -41,6 +42,10 @@ from cadnode.training.report import patch_table_markdown, write_report
 from cadnode.training.split import PATCH_SPLIT_WARNING
 
 GOLDEN_PATCHES = 8
+SIMULATED_WARNING = (
+    "the held-out patches carry simulated calcifications: the results and the operating point say"
+    " that the training worked, not what the bundle finds in patients"
+)
 LOWEST_THRESHOLD, HIGHEST_THRESHOLD = 0.05, 0.999
 """Of the operating point that a training finds by itself."""
 
@@ -103,9 +108,12 @@ def train(
 ) -> Trained:
     """Cut the cases, train, measure on the held-out patients, write the bundle.
 
-    The same call again after a kill goes on: images already cut are not read again (their cases
-    are skipped), finished epochs are not repeated. Raises ConfigError.
+    The same call again after a kill goes on: images already cut are not cut again, finished epochs
+    are not repeated. Raises ConfigError, at once where the version is there already.
     """
+    folder = options.models / options.bundle.name / options.bundle.version
+    if folder.exists() and any(folder.iterdir()):
+        raise ConfigError(f"{folder} is not empty; a version is never overwritten")
     cache = PatchCache(
         options.run / "cache",
         patch_size=options.cut.patch_size,
@@ -120,15 +128,15 @@ def train(
     kept = {name: array.astype(np.float32) for name, array in stored(result.weights).items()}
     model = build(frozen_layers=options.fit.frozen_layers)
     load_weights(model, kept)
-    images = np.asarray(cache.patches[result.validation])
-    score = _probability(logits(model, images))
-    truth = np.asarray(cache.labels)[result.validation] == YES
-    patients = [str(cache.rows[index]["patient"]) for index in result.validation]
+    measured, simulated = _measured(cache, result.validation)
+    score = _probability(logits(model, np.asarray(cache.patches[measured])))
+    truth = np.asarray(cache.labels)[measured] == YES
+    patients = [str(cache.rows[index]["patient"]) for index in measured]
     patches = evaluate_patches(truth, score, patients)
     golden = _golden(cache, result)
     facts = _facts(options, patches.threshold, code_version, len(cache), result.precision)
-    folder = options.models / options.bundle.name / options.bundle.version
-    warnings = (PATCH_SPLIT_WARNING,) if options.fit.split == "patch" else ()
+    warnings: tuple[str, ...] = (PATCH_SPLIT_WARNING,) if options.fit.split == "patch" else ()
+    warnings += (SIMULATED_WARNING,) if simulated else ()
     card = _card(options, patches, warnings)
     curves = training_curves(result.history, patches, today)
     write_bundle(
@@ -172,7 +180,14 @@ def evaluate(
     """
     spec = classifier.spec
     threshold = spec.thresholds[spec.recommended]
-    images = detect(cases(), classifier, progress=progress)
+    tried = 0
+
+    def counted(done: int) -> None:
+        nonlocal tried
+        tried = done
+        progress(done)
+
+    images = detect(cases(), classifier, progress=counted)
     if not images:
         raise ConfigError("there is no image to evaluate")
     detection = evaluate_detection(images, threshold=threshold, rounds=options.rounds)
@@ -188,6 +203,7 @@ def evaluate(
         facts={
             "model": f"{spec.name} {spec.version}",
             "images": str(len(images)),
+            "images without a breast": str(tried - len(images)),
             "annotated clusters": str(sum(len(image.truth) for image in images)),
             "normal images": str(sum(image.marks.normal for image in images)),
         },
@@ -210,11 +226,24 @@ def evaluate(
 def _same_cut(cache: PatchCache, cut: CutOptions) -> None:
     path = cache.folder / "cut.json"
     text = json.dumps(asdict(cut), indent=1, sort_keys=True)
-    if len(cache) and path.exists() and path.read_text("utf-8") != text:
+    # What an older version did not know was as its default is now.
+    known = {**asdict(CutOptions()), **json.loads(path.read_text("utf-8"))} if path.exists() else {}
+    if len(cache) and known and known != asdict(cut):
         raise ConfigError(
             f"{cache.folder} holds patches that were cut with other options; take another folder"
         )
     path.write_text(text, "utf-8")
+
+
+def _measured(cache: PatchCache, validation: NDArray[np.intp]) -> tuple[NDArray[np.intp], bool]:
+    """The held-out patches to report on, and whether some are simulated: the real ones alone, if
+    both kinds are among them."""
+    simulated = np.array(["simulated" in cache.rows[index] for index in validation], np.bool_)
+    real = validation[~simulated]
+    labels = set(np.asarray(cache.labels)[real].tolist())
+    if {YES, NO} <= labels:
+        return real, False
+    return validation, bool(simulated.any())
 
 
 def _probability(logit: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -245,14 +274,20 @@ def _facts(
         or (min(max(threshold, LOWEST_THRESHOLD), HIGHEST_THRESHOLD),),
         recommended=wanted.recommended,
         code_version=code_version,
-        training={**options.fit.as_settings(), "precision": precision, "patches": patches},
+        training={
+            **options.fit.as_settings(),
+            **{f"cut_{key}": value for key, value in asdict(cut).items()},
+            "precision": precision,
+            "patches": patches,
+        },
     )
 
 
 def _card(options: TrainOptions, patches: PatchResults, warnings: tuple[str, ...]) -> str:
     wanted: BundleOptions = options.bundle
     table = patch_table_markdown([patches.overall])
-    how = "\n".join(f"- {key}: {value}" for key, value in options.fit.as_settings().items())
+    settings = {**options.fit.as_settings(), "simulated patches an image": options.cut.simulated}
+    how = "\n".join(f"- {key}: {value}" for key, value in settings.items())
     notes = "".join(f"\n\nWarning: {warning}" for warning in warnings)
     return write_card(
         wanted.name,
@@ -277,6 +312,8 @@ def _patch_results(
         stride=spec.stride,
         normalisation=spec.normalisation,
     )
+    # Of an earlier evaluation: other images, or other annotations.
+    shutil.rmtree(options.out / "patches", ignore_errors=True)
     cache = PatchCache(
         options.out / "patches",
         patch_size=spec.patch_size,
@@ -318,7 +355,11 @@ def _sheets(
         "misses": [],
         "false-marks": [],
     }
-    for case, image in zip(cases, images, strict=True):
+    read = {image.marks.name: image for image in images}
+    for case in cases:
+        image = read.get(case.mammogram.sop_instance_uid)
+        if image is None:
+            continue
         pixels, half = case.mammogram.pixels, round(10 / case.mammogram.spacing.row)
 
         def window(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,8 @@ from cadnode.training.patch_cache import PatchCache
 from cadnode.training.simulated_patches import PER_VIEW, append_from
 from cadnode.training.simulator import SimulatorSettings, background_from, simulate
 
-MOST_VIEWS = 20
-"""Simulated of one image before it is left with fewer patches than wanted."""
+EMPTY_VIEWS = 3
+"""So many simulated views without a patch, and the image is too small to give any."""
 LEAST_SHARE = 0.25
 """Of an annotated area that a patch must show to count as calcification; less is unknown."""
 
@@ -92,17 +93,17 @@ def _simulate(cache: PatchCache, case: Case, options: CutOptions) -> None:
     }
     rng = _drawn(image.sop_instance_uid, options.seed, 1)
     wanted = min(options.simulated, cache.capacity - len(cache))
-    for _ in range(MOST_VIEWS):
-        if wanted <= 0:
-            return
+    empty = 0
+    while wanted > 0 and empty < EMPTY_VIEWS:
         view = simulate(background, rng, settings)
-        wanted -= append_from(view, cache, rng, most=min(wanted, PER_VIEW), row=row)
+        found = append_from(view, cache, rng, most=min(wanted, PER_VIEW), row=row)
+        wanted -= found
+        empty = 0 if found else empty + 1
 
 
 def _drawn(sop_instance_uid: str, *seed: int) -> np.random.Generator:
     """The image's own random numbers, whatever the order in which images come."""
-    own = np.frombuffer(sop_instance_uid.encode().ljust(4)[-4:], np.uint32)[0]
-    return np.random.default_rng((*seed, int(own)))
+    return np.random.default_rng((*seed, crc32(sop_instance_uid.encode())))
 
 
 def _about(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cadnode.core.analysis import analyze_mammogram
 from cadnode.core.annotations import Annotation, Case
+from cadnode.core.errors import ImageFailed
 from cadnode.core.findings import Finding
 from cadnode.core.model import ModelSpec, PatchScores, RunsOn
 from cadnode.core.ports import Classifier
@@ -65,11 +66,18 @@ def detect(
     *,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[DetectionCase]:
-    """Every case through the analysis that the node uses, with all marks above `LOWEST`."""
+    """Every case through the analysis that the node uses, with all marks above `LOWEST`.
+
+    Cases that the node would not read either (no breast in the image) are left out.
+    """
     lowest = lax(classifier)
     found = []
     for number, case in enumerate(cases):
-        reading = analyze_mammogram(case.mammogram, lowest)
+        progress(number + 1)
+        try:
+            reading = analyze_mammogram(case.mammogram, lowest)
+        except ImageFailed:
+            continue
         found.append(
             DetectionCase(
                 score_marks(case, reading.findings),
@@ -80,7 +88,6 @@ def detect(
                 float(reading.patch_map.probability.max()),
             )
         )
-        progress(number + 1)
     return found
 
 

@@ -24,7 +24,7 @@ from cadnode.training.simulated_exams import ReadCluster, ReadView, simulated_ex
 from cadnode.training.simulator import Background, SimulatorSettings, background_from
 from cadnode.training.visibility import SEEN
 
-VISIBILITY = (2.0, 3.0, 4.0, 5.0, 7.0, 10.0, 15.0, 25.0, np.inf)
+VISIBILITY = (0.0, 2.0, 3.0, 4.0, 5.0, 7.0, 10.0, 15.0, 25.0, np.inf)
 DIAMETER_MM = (0.0, 0.2, 0.3, 0.5, 1.0, np.inf)
 CONTRAST = (5.0, 8.0, 12.0, 20.0, 30.0, np.inf)
 
@@ -52,6 +52,7 @@ class LimitLine:
     """Of the kind's measure; both nan for a morphology."""
     group: str
     clusters: int
+    patients: int
     sensitivity: Figure
 
 
@@ -76,12 +77,19 @@ def measure_limit(
 ) -> LimitResults:
     """Insert simulated clusters into every image, read it as the node does, and write the report.
 
-    Where an image is annotated no truth is claimed. `progress` gets the number of images done.
+    The images stay as they are, but for the calcium: it is blurred as by a random focal spot and
+    detector, and its contrast is drawn in units of the local texture. Marks are located on the
+    model's grid. Where an image is annotated no truth is claimed. `progress` gets the number of images done.
     Raises ConfigError when no image can be used.
     """
     spec = classifier.spec
+    # The images as they are: only calcium is added.
     settings = SimulatorSettings(
-        pitch_mm=spec.pitch_mm, normalisation=spec.normalisation, vary_tissue=False
+        pitch_mm=spec.pitch_mm,
+        normalisation=spec.normalisation,
+        hard_negatives=False,
+        vary_detector=False,
+        vary_tissue=False,
     )
     views: list[ReadView] = []
     passed_over = 0
@@ -94,7 +102,7 @@ def measure_limit(
             views += [
                 replace(view, groups=case.groups)
                 for view in simulated_exams(
-                    background, classifier, settings, views=options.views, seed=seed
+                    background, classifier, settings, views=options.views, seed=seed, turn=False
                 )
             ]
         progress(number + 1)
@@ -155,7 +163,8 @@ def limit_lines(
     for kind, low, high, group, chosen in _bins(clusters):
         items = np.flatnonzero(chosen)
         if len(items) >= LEAST_GROUP:
-            lines.append(LimitLine(kind, low, high, group, len(items), share(items)))
+            owners = {patients[item] for item in items}
+            lines.append(LimitLine(kind, low, high, group, len(items), len(owners), share(items)))
     return tuple(lines)
 
 
@@ -185,12 +194,12 @@ def _tables(lines: Sequence[LimitLine], threshold: float) -> dict[str, Table]:
     for kind in dict.fromkeys(line.kind for line in lines):
         of = "all simulated clusters" if kind == "visibility" else "visible clusters"
         rows = [
-            [line.group, str(line.clusters), str(line.sensitivity)]
+            (line.group, line.clusters, line.patients, line.sensitivity)
             for line in lines
             if line.kind == kind
         ]
         tables[f"By {kind}: {of} marked at score {threshold:g}"] = (
-            (kind, "clusters", "share marked"),
+            (kind, "clusters", "patients", "share marked"),
             rows,
         )
     return tables

@@ -10,6 +10,8 @@ from scipy.ndimage import gaussian_filter
 
 from cadnode.core.grid import resample
 
+FINEST_MM, COARSEST_MM = 0.05, 0.2
+"""Received pitches."""
 Image = NDArray[np.float32]
 
 
@@ -30,11 +32,15 @@ class Detector:
 
 
 def draw_detector(rng: np.random.Generator, pitch_mm: float) -> Detector:
-    """A random film or digital look; pitches from 50 to 200 um."""
+    """A random film or digital look; pitches from 50 to 200 um, and always some about `pitch_mm`,
+    the model's."""
     coarse = rng.random() < 0.5
+    coarsest, finest = max(COARSEST_MM, pitch_mm), min(FINEST_MM, pitch_mm)
     return Detector(
         blur_mm=float(rng.uniform(0.04, 0.11)),
-        pitch_mm=float(rng.uniform(pitch_mm, 0.2) if coarse else rng.uniform(0.05, pitch_mm)),
+        pitch_mm=float(
+            rng.uniform(pitch_mm, coarsest) if coarse else rng.uniform(finest, pitch_mm)
+        ),
         noise=float(rng.uniform(0, 1.2) if rng.random() < 0.7 else 0.0),
         noise_sigma=float(rng.choice([0.0, rng.uniform(0.4, 0.9)])),
         gamma=float(np.exp(rng.uniform(-0.6, 0.6))),

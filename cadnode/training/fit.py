@@ -108,6 +108,7 @@ def fit(
         options.steps_per_epoch,
     )
     history = _restore(run, [*model.variables, *learner.optimizer.variables], whole=True)
+    _same_patches(run, len(training) + len(validation), begun=bool(history))
     total = options.epochs * batches.per_epoch()
     with closing(EventLog(run / EVENTS)) as events:
         for epoch in history:
@@ -161,6 +162,17 @@ def _same_options(run: Path, options: FitOptions) -> None:
     if path.exists() and path.read_text("utf-8") != text:
         raise ConfigError(f"{run} holds a run with other options; take another folder")
     path.write_text(text, "utf-8")
+
+
+def _same_patches(run: Path, patches: int, *, begun: bool) -> None:
+    """Refuse other patches in a run that has begun: what was trained on would be held out."""
+    path = run / "patches.json"
+    if begun and path.exists() and json.loads(path.read_text("utf-8")) != patches:
+        raise ConfigError(
+            f"the training in {run} began with other patches (images were added?); a new split"
+            " would hold out what it was trained on: take another folder"
+        )
+    path.write_text(json.dumps(patches), "utf-8")
 
 
 def _split(

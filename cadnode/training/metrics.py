@@ -20,6 +20,10 @@ class Figure:
     high: float
 
     def __str__(self) -> str:
+        if np.isnan(self.value):
+            return "-"
+        if np.isnan(self.low):
+            return f"{self.value:.3f} (no interval)"
         return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
 
 
@@ -70,12 +74,13 @@ def bootstrap(
     seed: int = 0,
 ) -> Figure:
     """The figure on everything, with the percentile interval when whole groups (patients) are
-    drawn with replacement. `figure` gets the indices of the drawn items."""
+    drawn with replacement. `figure` gets the indices of the drawn items, and says nan where a
+    draw tells nothing. One group has no interval (nan)."""
     names, member = np.unique(np.array(groups), return_inverse=True)
     items = [np.flatnonzero(member == index) for index in range(len(names))]
     rng = np.random.default_rng(seed)
     values = []
-    for _ in range(rounds):
+    for _ in range(rounds if len(items) > 1 else 0):
         drawn = rng.integers(0, len(items), len(items))
         values.append(figure(np.concatenate([items[index] for index in drawn])))
     known = np.array(values)[np.isfinite(values)]
@@ -118,7 +123,12 @@ def froc(
 def sensitivity_at(
     images: Sequence[ImageMarks], false_per_image: float, *, normals_only: bool = False
 ) -> float:
-    """Share of clusters marked at the laxest threshold with no more false marks than that."""
+    """Share of clusters marked at the laxest threshold with no more false marks than that; nan
+    without clusters, or without images to count false marks on."""
+    if not any(image.lesions for image in images):
+        return float("nan")
+    if normals_only and not any(image.normal for image in images):
+        return float("nan")
     per_image, found, _ = froc(images, normals_only=normals_only)
     allowed = per_image <= false_per_image
     return float(found[allowed].max()) if allowed.any() else 0.0

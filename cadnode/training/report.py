@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from html import escape
@@ -16,8 +17,9 @@ from cadnode.training.evaluate import (
     PatchFigures,
     PatchResults,
 )
+from cadnode.training.metrics import Figure
 
-Table = tuple[Sequence[str], Sequence[Sequence[str]]]
+Table = tuple[Sequence[str], Sequence[Sequence[str | int | Figure]]]
 """Head and rows."""
 _STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em}"
@@ -42,7 +44,8 @@ def write_report(
     for name, picture in plots.items():
         (folder / f"{name}.png").write_bytes(picture)
     (folder / "report.json").write_text(
-        json.dumps(_plain(title, facts, patches, detection, tables or {}), indent=1), "utf-8"
+        json.dumps(_finite(_plain(title, facts, patches, detection, tables or {})), indent=1),
+        "utf-8",
     )
     parts = [f"<h1>{escape(title)}</h1>", _table(("", ""), [[k, v] for k, v in facts.items()])]
     if patches is not None:
@@ -51,15 +54,20 @@ def write_report(
     if detection is not None:
         lines = [detection.overall, *detection.by_group]
         parts += ["<h2>Images</h2>", _table(*_detection_rows(lines))]
+        rows = [[f"{rate:g}", f"{threshold:.3f}"] for rate, threshold in detection.suggested]
+        parts.append(_table(("false marks per image", "score threshold"), rows))
     for heading, table in (tables or {}).items():
-        parts += [f"<h2>{escape(heading)}</h2>", _table(*table)]
+        words = [[str(cell) for cell in row] for row in table[1]]
+        parts += [f"<h2>{escape(heading)}</h2>", _table(table[0], words)]
     for name, picture in plots.items():
         data = base64.b64encode(picture).decode("ascii")
         parts.append(
             f"<h2>{escape(name.replace('-', ' '))}</h2>"
             f'<img alt="{escape(name)}" src="data:image/png;base64,{data}">'
         )
-    parts.append("<p>Intervals are 95 %, by bootstrap over patients.</p>")
+    parts.append(
+        "<p>Intervals are 95 %, by bootstrap over patients; of one patient there is none.</p>"
+    )
     page = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
         f"<style>{_STYLE}</style><body>{''.join(parts)}</body></html>"
@@ -143,10 +151,29 @@ def _plain(
             "false_per_image": detection.false_per_image.tolist(),
             "sensitivity": detection.sensitivity.tolist(),
             "thresholds": detection.thresholds.tolist(),
+            "suggested": [
+                {"false_per_image": rate, "threshold": threshold}
+                for rate, threshold in detection.suggested
+            ],
             "lines": [asdict(line) for line in (detection.overall, *detection.by_group)],
         }
     for heading, (head, rows) in tables.items():
         plain.setdefault("tables", {})[heading] = [
-            dict(zip(head, row, strict=True)) for row in rows
+            {
+                name: asdict(cell) if isinstance(cell, Figure) else cell
+                for name, cell in zip(head, row, strict=True)
+            }
+            for row in rows
         ]
     return plain
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows neither nan nor infinity: null."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return value

@@ -375,7 +375,21 @@ def test_a_bundle_is_trained_with_simulated_calcifications_in_normal_images(conf
     config.write_text(config.read_text() + f'[model]\nfolder = "{models}"\n', encoding="utf-8")
     wanted = ["train", str(tmp_path / "images"), "--annotations", str(tmp_path / "normal.csv")]
     wanted += ["--name", "site", "--version", "1.0.0", "--run", str(tmp_path / "run")]
-    wanted += ["--simulated", "8", "--validation-share", "0.5", "--epochs", "1", "--batch", "4"]
+    refused = run(config, *wanted)
+    assert refused.exit_code == 2
+    assert "are not trained" in refused.output
+    wanted += [
+        "--frozen-layers",
+        "0",
+        "--simulated",
+        "8",
+        "--validation-share",
+        "0.5",
+        "--epochs",
+        "1",
+        "--batch",
+        "4",
+    ]
     refused = run(config, *wanted, "--patch-size", "50")
     assert refused.exit_code == 2
     assert "multiple of 32" in refused.output
@@ -384,6 +398,10 @@ def test_a_bundle_is_trained_with_simulated_calcifications_in_normal_images(conf
     assert f"bundle {models / 'site' / '1.0.0'}" in answer.output
     facts = json.loads((tmp_path / "run" / "report" / "report.json").read_text())["facts"]
     assert int(facts["of them from simulated views"]) >= 16
+    assert "say that the training worked" in " ".join(answer.output.split())
+    again = run(config, *wanted, "--patch-size", "64", "--normals-per-image", "2")
+    assert isinstance(again.exception, ConfigError)
+    assert "never overwritten" in str(again.exception)
     assert re.search(r"site\s+1\.0\.0", run(config, "model", "list").output)
 
 

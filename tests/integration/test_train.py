@@ -112,6 +112,15 @@ def test_a_killed_training_goes_on_and_leaves_a_bundle_the_node_can_use(tmp_path
     kernel = "conv5_block3_3_conv/kernel"
     assert first.weights[kernel] == pytest.approx(bundle.arrays()[kernel], abs=1e-6)
 
+    first_case = made_up_cases()[0]
+    renamed = replace(first_case.mammogram, sop_instance_uid="1.2.99")
+    added = replace(first_case, patient="new", mammogram=renamed)
+    newer = replace(wanted, bundle=replace(wanted.bundle, version="1.0.1"))
+    with pytest.raises(ConfigError, match="never overwritten"):
+        train([], wanted, today=TODAY)
+    with pytest.raises(ConfigError, match="began with other patches"):
+        train([added], newer, today=TODAY)
+    wanted = newer
     with pytest.raises(ConfigError, match="run with other options"):
         train([], replace(wanted, fit=replace(wanted.fit, epochs=3)), today=TODAY)
     with pytest.raises(ConfigError, match="patches that were cut with other options"):

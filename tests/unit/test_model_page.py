@@ -34,7 +34,7 @@ from cadnode.web.model.curves import pictures
 from cadnode.web.model.plot import HEIGHT, WIDTH, Curve, Mark, plot
 from tests.scored import CARD, small_bundle
 
-SHIPPED = Path(__file__).parents[2] / "models" / "calc-resnet50" / "0.1.0"
+(SHIPPED,) = (Path(__file__).parents[2] / "models" / "calc-resnet50").iterdir()
 TODAY = date(2026, 3, 2)
 SPEC = ModelSpec("calc", "1", 224, 176, 0.1, "local-contrast", (0.9, 0.8, 0.5), 1, 7)
 POINTS = st.lists(st.tuples(st.floats(0, 10), st.floats(0, 1)), max_size=40)

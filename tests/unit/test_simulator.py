@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cadnode.training.clusters import ClusterRules, Distribution, draw_cluster
+from cadnode.training.detector import draw_detector
 from cadnode.training.labels import NO, UNKNOWN, YES, label_patch
 from cadnode.training.particles import Morphology, Particle, draw, make
 from cadnode.training.simulator import (
@@ -114,6 +115,14 @@ def test_a_patch_where_the_tissue_itself_is_unsure_is_never_normal(background: B
     label = label_patch(view, 100, 50, 224, 7)
     assert label.patch == UNKNOWN
     assert (label.cells == UNKNOWN).all()
+
+
+@pytest.mark.parametrize("pitch", [0.02, 0.04, 0.1, 0.25, 0.5])
+def test_a_detector_can_be_drawn_for_every_pitch_a_bundle_may_have(pitch: float) -> None:
+    drawn = [draw_detector(np.random.default_rng(seed), pitch).pitch_mm for seed in range(40)]
+    assert min(drawn) >= min(pitch, 0.05)
+    assert max(drawn) <= max(pitch, 0.2)
+    assert any(received > pitch for received in drawn) == (pitch < 0.2)
 
 
 def test_the_same_seed_simulates_the_same_view(background: Background) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from cadnode.core.annotations import Annotation, Case
 from cadnode.core.errors import ConfigError
-from cadnode.training.annotation_files import read_csv, read_mask
+from cadnode.training.annotation_files import read_csv, read_groups, read_mask
 from cadnode.training.batches import Batches
 from cadnode.training.cut import fill_from_cases
 from cadnode.training.detection import score_marks
@@ -61,6 +61,20 @@ def test_a_csv_gives_outlines_by_image_and_images_without(tmp_path: Path) -> Non
         "1.3,,",
     )
     assert read_csv(path) == {"1.2": (CIRCLE, SQUARE), "1.3": ()}
+
+
+def test_the_other_columns_of_a_csv_say_by_what_to_split_the_tables(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "a.csv",
+        "sop_instance_uid,shape,points,density,unit",
+        "1.2,circle,50 60 5,c,",
+        "1.2,circle,90 60 5,,room 2",
+        "1.3,,,a,room 1",
+    )
+    assert read_groups(path) == {
+        "1.2": (("density", "c"), ("unit", "room 2")),
+        "1.3": (("density", "a"), ("unit", "room 1")),
+    }
 
 
 @pytest.mark.parametrize("bad", ["circle,50 60", "circle,1 2 -3", "polygon,1 2 3 4", "star,1 2 3"])

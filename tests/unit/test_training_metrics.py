@@ -50,9 +50,11 @@ def test_the_interval_covers_the_value_and_a_seed_repeats_it() -> None:
     assert first == bootstrap(lambda items: float(SCORE[items].mean()), patients, rounds=200)
 
 
-def test_one_patient_gives_no_spread() -> None:
+def test_one_patient_gives_a_value_without_an_interval() -> None:
     figure = bootstrap(lambda items: float(SCORE[items].mean()), ["a"] * 6, rounds=50)
-    assert figure == Figure(figure.value, figure.value, figure.value)
+    assert figure.value == pytest.approx(SCORE.mean())
+    assert np.isnan([figure.low, figure.high]).all()
+    assert str(figure) == f"{figure.value:.3f} (no interval)"
 
 
 IMAGES = [
@@ -72,6 +74,24 @@ def test_froc_counts_clusters_and_false_marks_per_image() -> None:
 
 def test_a_cluster_without_a_mark_is_never_found() -> None:
     assert sensitivity_at(IMAGES, 100) == pytest.approx(2 / 3)
+
+
+def test_a_draw_without_clusters_or_without_normal_images_says_nothing() -> None:
+    assert np.isnan(sensitivity_at(IMAGES[2:], 1))
+    assert np.isnan(sensitivity_at(IMAGES[:2], 1, normals_only=True))
+    assert str(Figure(np.nan, np.nan, np.nan)) == "-"
+
+
+def test_patients_without_clusters_do_not_pull_the_interval_down() -> None:
+    found = [ImageMarks(f"{n}", f"{n}", (0.9,), (), normal=False) for n in range(2)]
+    empty = [ImageMarks(f"{n}", f"{n}", (), (), normal=False) for n in range(2, 10)]
+    images = [*found, *empty]
+    figure = bootstrap(
+        lambda items: sensitivity_at([images[i] for i in items], 1),
+        [image.patient for image in images],
+        rounds=200,
+    )
+    assert (figure.value, figure.low, figure.high) == (1, 1, 1)
 
 
 def test_false_marks_can_be_counted_on_normal_images_alone() -> None:
