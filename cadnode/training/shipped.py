@@ -32,6 +32,12 @@ class Stage:
     cache_seed: int = 11
     """Stages of one seed share one cache."""
 
+    @property
+    def summary(self) -> str:
+        """For a manifest."""
+        steps = (self.options.steps_per_epoch or 0) * self.options.epochs
+        return f"{self.options.side} px x {steps} updates"
+
 
 _BASE = FitOptions(steps_per_epoch=20, schedule="cosine", average=0.99)
 _WHOLE = replace(_BASE, side=224, batch=16, learning_rate=1.5e-4)
