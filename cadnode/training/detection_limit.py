@@ -79,8 +79,8 @@ def measure_limit(
 
     The images stay as they are, but for the calcium: it is blurred as by a random focal spot and
     detector, and its contrast is drawn in units of the local texture. Marks are located on the
-    model's grid. Where an image is annotated no truth is claimed. `progress` gets the number of images done.
-    Raises ConfigError when no image can be used.
+    model's grid. Where an image is annotated no truth is claimed. `progress` gets the number of
+    images done. Raises ConfigError when no image can be used.
     """
     spec = classifier.spec
     # The images as they are: only calcium is added.

@@ -18,12 +18,14 @@ from cadnode.core.intensity import NORMALISATIONS, local_texture
 from cadnode.core.mammogram import Mammogram
 from cadnode.training.artefacts import after_blur, before_blur, isolated_specks
 from cadnode.training.clusters import SINGLE, Cluster, ClusterRules, draw_cluster
-from cadnode.training.detector import blur, draw_detector, expose
+from cadnode.training.detector import Detector, blur, draw_detector, expose
 from cadnode.training.distortion import distorted
 from cadnode.training.particles import draw
 from cadnode.training.tissue import fibres, power_law, synthetic_breast
 from cadnode.training.visibility import SEEN, signal_to_noise
 
+PLACES_APART = 8
+"""Pixels between the places a cluster's center is drawn from."""
 GROUP = 3
 """So many visible calcifications make a cluster, where one body does not count alone."""
 
@@ -114,8 +116,9 @@ def simulate(
     shape = (pixels.shape[0], pixels.shape[1])
     texture = local_texture(pixels, breast)
     detector = draw_detector(rng, pitch)
-    inside = np.argwhere(breast[::8, ::8]) * 8
     if clusters is None:
+        step = PLACES_APART if breast[::PLACES_APART, ::PLACES_APART].any() else 1
+        inside = np.argwhere(breast[::step, ::step]) * step
         count = rng.poisson(settings.clusters_per_view)
         spots = inside[rng.integers(0, len(inside), count)] * pitch
         clusters = [draw_cluster(rng, float(r), float(c), settings.rules) for r, c in spots]
@@ -125,19 +128,10 @@ def simulate(
         if layers
         else np.zeros(shape, np.float32)
     )
-    specks: list[tuple[float, float]] = []
-    extra = np.zeros(shape, np.float32)
-    sharp: NDArray[np.float32] | float = 0.0
+    without, specks = pixels, np.empty((0, 2))
     if settings.hard_negatives:
-        extra = before_blur(shape, rng, pitch)
-        specks = isolated_specks(shape, rng, pitch, extra)
-        extra = blur(extra, detector, pitch)
-        sharp = after_blur(shape, rng, pitch)
-        if rng.random() < 0.4:
-            extra += rng.uniform(0.2, 1.0) * power_law(shape, rng, rng.uniform(1.5, 3.0))
-        if settings.vary_tissue and rng.random() < 0.4:
-            extra += rng.uniform(0.2, 1.2) * fibres(shape, rng, pitch)
-    without = pixels + texture * (extra + sharp)
+        extra, specks = _artefacts(shape, rng, settings, detector)
+        without = pixels + texture * extra
     seen = without + texture * calcium
     if settings.vary_detector:
         grain = int(rng.integers(2**63))
@@ -157,9 +151,27 @@ def simulate(
         np.array(places, float).reshape(-1, 2),
         np.array(owners, np.intp),
         np.array(ratios, float),
-        np.array(specks, float).reshape(-1, 2) / pitch,
+        specks / pitch,
         unsure,
     )
+
+
+def _artefacts(
+    shape: tuple[int, int],
+    rng: np.random.Generator,
+    settings: SimulatorSettings,
+    detector: Detector,
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """The hard negatives, in units of the local texture, and the places of the specks in mm."""
+    pitch = settings.pitch_mm
+    extra = before_blur(shape, rng, pitch)
+    specks = isolated_specks(shape, rng, pitch, extra)
+    extra = blur(extra, detector, pitch) + after_blur(shape, rng, pitch)
+    if rng.random() < 0.4:
+        extra += rng.uniform(0.2, 1.0) * power_law(shape, rng, rng.uniform(1.5, 3.0))
+    if settings.vary_tissue and rng.random() < 0.4:
+        extra += rng.uniform(0.2, 1.2) * fibres(shape, rng, pitch)
+    return extra, np.array(specks, float).reshape(-1, 2)
 
 
 def background_from(
