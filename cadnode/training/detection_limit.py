@@ -120,7 +120,7 @@ def measure_limit(
             "images that lent their tissue": str(len(views) // options.views),
             "simulated views": str(len(views)),
             "simulated clusters": str(sum(len(view.clusters) for view in views)),
-            "of them visible": str(sum(len(view.marks.lesions) for view in views)),
+            "visible, or groups of which one is": str(sum(len(v.marks.lesions) for v in views)),
         },
         detection=detection,
         tables=_tables(lines, threshold),
@@ -150,9 +150,16 @@ def limit_lines(
     views: Sequence[ReadView], *, threshold: float, rounds: int = 1000
 ) -> tuple[LimitLine, ...]:
     """Share marked by visibility (all clusters), and by diameter, contrast and morphology (the
-    visible ones). Intervals by bootstrap over patients; a line holds at least LEAST_GROUP."""
-    clusters = [cluster for view in views for cluster in view.clusters]
-    patients = [view.marks.patient for view in views for _ in view.clusters]
+    visible ones), of clusters that lie apart from others. Intervals by bootstrap over patients; a
+    line holds at least LEAST_GROUP."""
+    pairs = [
+        (cluster, view.marks.patient)
+        for view in views
+        for cluster in view.clusters
+        if cluster.apart
+    ]
+    clusters = [cluster for cluster, _ in pairs]
+    patients = [patient for _, patient in pairs]
     hit = np.array([cluster.score >= threshold for cluster in clusters], np.float64)
 
     def share(items: NDArray[np.intp]) -> Figure:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 
+from cadnode.core.annotations import Annotation
+from cadnode.core.findings import Finding
 from cadnode.core.grid import ModelGrid, cut, tile
 from cadnode.core.mammogram import PixelSpacing
-from cadnode.core.marks import marks
+from cadnode.core.marks import SPLIT_MM, marks
 from cadnode.core.ports import Classifier
 from cadnode.training.detection import MARGIN_MM, lax
 from cadnode.training.metrics import ImageMarks
@@ -19,7 +24,7 @@ from cadnode.training.simulator import Background, SimulatedView, SimulatorSetti
 from cadnode.training.visibility import SEEN
 
 HIT_MM = 5.0
-"""A mark is on a cluster when its center is no farther from one of its calcifications."""
+"""From the center of a mark to a calcification it is on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,8 @@ class ReadCluster:
     """As of SimulatedView."""
     score: float
     """Minus infinity without a mark."""
+    apart: bool = True
+    """False when another one is so near that one mark stands for both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,57 +78,74 @@ def simulated_exams(
         shown = view.grey / np.float32(255)
         grid = ModelGrid(shown, view.breast, 1.0, 1.0, (shown.shape[0], shown.shape[1]))
         found = marks(grid, shown, spacing, origins, scores, spec)
-        yield read(view, [(mark.center, mark.score) for mark in found], spec.pitch_mm)
+        yield read(view, found, spec.pitch_mm)
 
 
-def read(
-    view: SimulatedView, found: Sequence[tuple[tuple[float, float], float]], pitch_mm: float
-) -> ReadView:
-    """Marks (center as (column, row) in grid pixels, score) against the truth of a view.
+def read(view: SimulatedView, found: Sequence[Finding], pitch_mm: float) -> ReadView:
+    """The findings (in grid pixels) against the truth of a view.
 
-    What touches a place where the tissue itself may hold calcium is neither asked for nor false.
-    A mark on a single speck is false.
+    Clusters nearer to each other than what a mark tells apart (`SPLIT_MM`) are one lesion. A mark
+    is on it when its center is within `HIT_MM` of a calcification, or a calcification in its
+    outline. What touches a place where the tissue itself may hold calcium is neither asked for
+    nor false. A mark on a single speck is false.
     """
     unsure = view.unsure
     if unsure.any():
-        reach = MARGIN_MM / pitch_mm
-        unsure = np.asarray(distance_transform_edt(~unsure) <= reach)
-    centers = [(np.array([row, column]), score) for (column, row), score in found]
-    read_clusters = []
-    for index, cluster in enumerate(view.clusters):
-        places = view.calcifications[view.owners == index]
-        hits = [score for here, score in centers if _distance(places, here) * pitch_mm < HIT_MM]
-        read_clusters.append(
-            ReadCluster(
+        unsure = np.asarray(distance_transform_edt(~unsure) <= MARGIN_MM / pitch_mm)
+    read_clusters: dict[int, ReadCluster] = {}
+    asked: list[float] = []
+    touched: set[int] = set()
+    for members in _lesions(view, pitch_mm):
+        places = view.calcifications[np.isin(view.owners, members)]
+        on_it = [n for n, mark in enumerate(found) if _hits(mark, places, pitch_mm)]
+        touched.update(on_it)
+        score = max((found[n].score for n in on_it), default=-np.inf)
+        for index in members:
+            cluster = view.clusters[index]
+            read_clusters[index] = ReadCluster(
                 str(cluster.morphology),
                 cluster.contrast,
                 cluster.median_diameter,
                 view.visibility[index],
-                max(hits, default=-np.inf),
+                score,
+                apart=len(members) == 1,
             )
-        )
+        visible = any(view.visibility[index] >= SEEN for index in members)
+        if visible and not any(_on(unsure, place) for place in places):
+            asked.append(score)
     false = [
-        score
-        for here, score in centers
-        if _distance(view.calcifications, here) * pitch_mm >= HIT_MM and not _on(unsure, here)
+        mark.score
+        for n, mark in enumerate(found)
+        if n not in touched and not _on(unsure, np.array(mark.center[::-1]))
     ]
     image = ImageMarks(
-        view.background,
-        view.patient,
-        tuple(
-            each.score
-            for index, each in enumerate(read_clusters)
-            if each.visibility >= SEEN
-            and not any(_on(unsure, place) for place in view.calcifications[view.owners == index])
-        ),
-        tuple(false),
-        normal=not view.clusters,
+        view.background, view.patient, tuple(asked), tuple(false), normal=not view.clusters
     )
-    return ReadView(image, tuple(read_clusters))
+    return ReadView(image, tuple(read_clusters[index] for index in sorted(read_clusters)))
 
 
-def _distance(places: NDArray[np.float64], here: NDArray[np.float64]) -> float:
-    return float(np.hypot(*(places - here).T).min()) if len(places) else np.inf
+def _lesions(view: SimulatedView, pitch_mm: float) -> list[list[int]]:
+    """Indices of the clusters, in groups that no mark tells apart."""
+    trees = [
+        cKDTree(places) if len(places := view.calcifications[view.owners == index]) else None
+        for index in range(len(view.clusters))
+    ]
+    near = np.eye(len(trees), dtype=np.bool_)
+    for (one, first), (two, second) in combinations(enumerate(trees), 2):
+        if first is not None and second is not None:
+            near[one, two] = first.count_neighbors(second, SPLIT_MM / pitch_mm) > 0
+    count, labels = connected_components(near, directed=False)
+    return [np.flatnonzero(labels == group).tolist() for group in range(count)]
+
+
+def _hits(mark: Finding, places: NDArray[np.float64], pitch_mm: float) -> bool:
+    if not len(places):
+        return False
+    distance = np.hypot(*(places - np.array(mark.center[::-1])).T)
+    if distance.min() * pitch_mm < HIT_MM:
+        return True
+    outline = Annotation(mark.outline[:-1])
+    return any(outline.contains((column, row)) for row, column in places.tolist())
 
 
 def _on(mask: NDArray[np.bool_], here: NDArray[np.float64]) -> bool:
