@@ -216,7 +216,7 @@ def test_a_missing_file_makes_the_bundle_unfit(shipped: Bundle, tmp_path: Path) 
         ("thresholds = [", "thresholds = [0.01, ", "do not hold together"),
         ("patch_size = 224", "", "patch_size"),
         ("map_size = 7", "map_size = 14", "a cell of the map for each 32 pixels"),
-        ("0.65]", "0.65, 0.0]", "not between 0 and 1"),
+        ("]\nrecommended", ", 0.0]\nrecommended", "not between 0 and 1"),
         ("thresholds = [", "thresholds = [1.0, ", "not between 0 and 1"),
         ("thresholds = [", "thresholds = [inf, ", "not between 0 and 1"),
     ],
