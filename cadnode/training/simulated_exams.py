@@ -39,7 +39,7 @@ class ReadCluster:
     score: float
     """Minus infinity without a mark."""
     apart: bool = True
-    """False when another one is so near that one mark stands for both."""
+    """False when another one is so near that one mark stands for both, or real calcium may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +92,7 @@ def read(view: SimulatedView, found: Sequence[Finding], pitch_mm: float) -> Read
     unsure = view.unsure
     if unsure.any():
         unsure = np.asarray(distance_transform_edt(~unsure) <= MARGIN_MM / pitch_mm)
+    visibility = view.visibility
     read_clusters: dict[int, ReadCluster] = {}
     asked: list[float] = []
     touched: set[int] = set()
@@ -100,18 +101,18 @@ def read(view: SimulatedView, found: Sequence[Finding], pitch_mm: float) -> Read
         on_it = [n for n, mark in enumerate(found) if _hits(mark, places, pitch_mm)]
         touched.update(on_it)
         score = max((found[n].score for n in on_it), default=-np.inf)
+        clean = not any(_on(unsure, place) for place in places)
         for index in members:
             cluster = view.clusters[index]
             read_clusters[index] = ReadCluster(
                 str(cluster.morphology),
                 cluster.contrast,
                 cluster.median_diameter,
-                view.visibility[index],
+                visibility[index],
                 score,
-                apart=len(members) == 1,
+                apart=clean and len(members) == 1,
             )
-        visible = any(view.visibility[index] >= SEEN for index in members)
-        if visible and not any(_on(unsure, place) for place in places):
+        if clean and any(visibility[index] >= SEEN for index in members):
             asked.append(score)
     false = [
         mark.score
