@@ -21,6 +21,7 @@ from cadnode.cli import (
     network,
     node,
     notify,
+    protocol,
     status,
     train,
     users,
@@ -69,6 +70,7 @@ network.add_to(cli)
 conformance.add_to(cli)
 fetch.add_to(cli)
 train.add_to(cli)
+protocol.add_to(cli)
 model.add_to(cli)
 notify.add_to(cli)
 

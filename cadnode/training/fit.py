@@ -91,7 +91,7 @@ def fit(
             " (--no-augment)"
         )
     run.mkdir(parents=True, exist_ok=True)
-    _same_options(run, options)
+    same_options(run, options)
     training, validation = _split(cache, options, held_out)
     keras.utils.set_random_seed(options.seed)
     model = _network(options)
@@ -156,7 +156,8 @@ def read_history(run: Path) -> list[Epoch]:
         ]
 
 
-def _same_options(run: Path, options: FitOptions) -> None:
+def same_options(run: Path, options: FitOptions) -> None:
+    """Keep the options in the folder of a run; ConfigError when it holds a run with others."""
     path = run / "options.json"
     text = json.dumps(options.as_settings(), indent=1, sort_keys=True)
     if path.exists() and path.read_text("utf-8") != text:
