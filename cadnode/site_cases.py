@@ -6,7 +6,7 @@ lie among them), or the mini-MIAS collection with its `Info.txt`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,9 +64,16 @@ class SiteCases:
         return films + len(self.images)
 
     def __iter__(self) -> Iterator[Case]:
+        return self.without(())
+
+    def without(self, done: Container[str]) -> Iterator[Case]:
+        """Those whose SOP Instance UID is not among `done`, whose pixels are not read."""
         for folder in self.collections:
-            yield from mini_mias.cases(folder, mini_mias.read_info(folder / "Info.txt"))
+            films = mini_mias.read_info(folder / "Info.txt")
+            yield from mini_mias.cases(folder, [film for film in films if film.name not in done])
         for path, header in self.images:
+            if header.sop_instance_uid in done:
+                continue
             try:
                 mammogram = self.reader.mammogram(path, header)
                 facts = vendor_and_age(path)

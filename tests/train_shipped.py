@@ -65,7 +65,7 @@ def write(weights: Path, last_cache: Path, wanted: argparse.Namespace) -> Path:
     arrays = dict(np.load(weights))
     model = build()
     load_weights(model, {name: a.astype(np.float32) for name, a in stored(arrays).items()})
-    cache = PatchCache(last_cache, patch_size=PATCH, map_size=PATCH // CELL, capacity=1)
+    cache = PatchCache(last_cache, patch_size=PATCH, map_size=PATCH // CELL)
     labels = np.asarray(cache.labels[: len(cache)])
     golden, scores = [], []
     # From the surer half of either kind: int8 and bfloat16 are allowed to differ on the others.

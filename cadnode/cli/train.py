@@ -180,12 +180,14 @@ def train(
         speed=SpeedOptions(precision.value, cache_frozen.value, cache_gigabytes),
     )
     with progress_bar("training") as bar:
+        images = bar.add_task("images cut into patches", total=len(cases))
         task = bar.add_task("", total=None)
         trained = commands.train(
-            cases,
+            cases.without,
             options,
             code_version=__version__,
             today=utc_now().date(),
+            cutting=lambda done: bar.update(images, completed=done),
             progress=lambda done, total, loss: bar.update(
                 task, completed=done, total=total, description=f"loss {loss:.3f}"
             ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -98,15 +98,18 @@ class EvaluateOptions:
 
 
 def train(
-    cases: Iterable[Case],
+    cases: Callable[[Container[str]], Iterable[Case]],
     options: TrainOptions,
     *,
-    capacity: int = 200_000,
     code_version: str = "",
     today: date,
+    cutting: Callable[[int], None] = lambda images: None,
     progress: StepProgress = lambda done, total, loss: None,
 ) -> Trained:
     """Cut the cases, train, measure on the held-out patients, write the bundle.
+
+    `cases` gives those whose SOP Instance UID is not in what it is called with; `cutting` gets the
+    number of images cut.
 
     The same call again after a kill goes on: images already cut are not cut again, finished epochs
     are not repeated. Raises ConfigError, at once where the version is there already.
@@ -118,10 +121,9 @@ def train(
         options.run / "cache",
         patch_size=options.cut.patch_size,
         map_size=options.cut.map_size,
-        capacity=capacity,
     )
     _same_cut(cache, options.cut)
-    failed = fill_from_cases(cache, cases, options.cut)
+    failed = fill_from_cases(cache, cases, options.cut, progress=cutting)
     if not len(cache):
         raise ConfigError("no patch could be cut: no image, no annotation, or no breast found")
     result = fit(cache, options.run, options.fit, progress=progress, speed=options.speed)
@@ -318,9 +320,8 @@ def _patch_results(
         options.out / "patches",
         patch_size=spec.patch_size,
         map_size=spec.map_size,
-        capacity=200_000,
     )
-    fill_from_cases(cache, cases, cut)
+    fill_from_cases(cache, lambda known: cases, cut)
     labels = np.asarray(cache.labels)[: len(cache)]
     known = np.flatnonzero(labels != UNKNOWN)
     truth = labels[known] == YES

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Container, Iterable
 from zlib import crc32
 
 import numpy as np
@@ -25,19 +25,25 @@ LEAST_SHARE = 0.25
 
 
 def fill_from_cases(
-    cache: PatchCache, cases: Iterable[Case], options: CutOptions, *, done: set[str] | None = None
+    cache: PatchCache,
+    cases: Callable[[Container[str]], Iterable[Case]],
+    options: CutOptions,
+    *,
+    progress: Callable[[int], None] = lambda images: None,
 ) -> int:
     """Append the patches of every case not yet in the cache; returns how many images failed.
+
+    `cases` gives those whose SOP Instance UID is not in what it is called with; `progress` gets the
+    number of images done, with those that were in the cache before.
 
     Calcification patches lie about each annotation at random offsets, normal ones on the same
     grid that the analysis uses. Images that cannot be cut (no breast found) are counted, not
     raised.
     """
-    seen = {str(row["image"]) for row in cache.rows} | (done or set())
+    seen = frozenset(str(row["image"]) for row in cache.rows)
     failed = 0
-    for case in cases:
-        if case.mammogram.sop_instance_uid in seen:
-            continue
+    progress(len(seen))
+    for number, case in enumerate(cases(seen), len(seen) + 1):
         try:
             _add(cache, case, options)
             if options.simulated and case.complete:
@@ -45,6 +51,7 @@ def fill_from_cases(
         except ImageFailed:
             failed += 1
         cache.save()
+        progress(number)
     return failed
 
 
@@ -70,8 +77,6 @@ def _add(cache: PatchCache, case: Case, options: CutOptions) -> None:
             continue
         if label == NO and not case.complete:
             continue
-        if len(cache) >= cache.capacity:
-            return
         normals += label == NO
         patch = cut(grey, np.array([origin], np.intp), options.patch_size)[0]
         row: dict[str, object] = {"image": image.sop_instance_uid, "patient": case.patient}
@@ -92,7 +97,7 @@ def _simulate(cache: PatchCache, case: Case, options: CutOptions) -> None:
         "simulated": True,
     }
     rng = _drawn(image.sop_instance_uid, options.seed, 1)
-    wanted = min(options.simulated, cache.capacity - len(cache))
+    wanted = options.simulated
     empty = 0
     while wanted > 0 and empty < EMPTY_VIEWS:
         view = simulate(background, rng, settings)

@@ -79,7 +79,7 @@ def load_patches(folder: Path, cache_folder: Path, side: int) -> PatchCache:
         if not found:
             raise ConfigError(f"{folder / part / str(label)} holds no patch (PGM or PNG)")
     count = sum(map(len, paths.values()))
-    cache = PatchCache(cache_folder, patch_size=side, map_size=side // CELL, capacity=count)
+    cache = PatchCache(cache_folder, patch_size=side, map_size=side // CELL)
     if len(cache) == count:
         return cache
     if len(cache):

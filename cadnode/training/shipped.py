@@ -110,9 +110,7 @@ def train_on_simulated(
     weights: dict[str, NDArray[np.float32]] = {}
     for number, stage in enumerate(stages):
         folder = run / f"stage{number + 1}"
-        cache = PatchCache(
-            run / f"cache-{stage.cache_seed}", patch_size=224, map_size=7, capacity=stage.patches
-        )
+        cache = PatchCache(run / f"cache-{stage.cache_seed}", patch_size=224, map_size=7)
         fill(
             cache,
             tissue,

@@ -60,7 +60,7 @@ def measure(quick: bool) -> Section:
 
 
 def _cache(folder: Path, patches: int, side: int) -> PatchCache:
-    cache = PatchCache(folder, patch_size=side, map_size=side // 32, capacity=patches)
+    cache = PatchCache(folder, patch_size=side, map_size=side // 32)
     rng = np.random.default_rng(0)
     for number in range(patches):
         cells = np.full((side // 32, side // 32), number % 2, np.uint8)

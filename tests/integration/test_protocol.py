@@ -141,7 +141,7 @@ def test_a_broken_picture_is_named_and_the_next_try_begins_anew(patches, tmp_pat
 
 def test_the_command_prints_the_medians_and_writes_a_report(patches, tmp_path):
     start = tmp_path / "start.npz"
-    np.savez(start, **{"conv1_conv/bias": np.zeros(64, np.float32)})
+    np.savez(start, allow_pickle=False, **{"conv1_conv/bias": np.zeros(64, np.float32)})
     out = tmp_path / "out"
     wanted = ["protocol", str(patches), "--out", str(out), "--start", str(start)]
     wanted += ["--seeds", "1", "--epochs", "1", "--batch", "4"]

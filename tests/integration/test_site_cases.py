@@ -56,6 +56,18 @@ def test_a_csv_says_where_calcifications_are_and_which_images_have_none(tmp_path
     assert not found.passed_over
 
 
+def test_the_pixels_of_what_is_done_are_not_read_again(tmp_path, images):
+    first, second = images
+    csv = tmp_path / "truth.csv"
+    csv.write_text(
+        f"sop_instance_uid,shape,points\n{first.SOPInstanceUID},,\n{second.SOPInstanceUID},,\n"
+    )
+    found = cases_of(tmp_path / "images", annotations=[csv])
+    (tmp_path / "images" / "1.dcm").unlink()
+    (left,) = found.without({str(first.SOPInstanceUID)})
+    assert left.mammogram.sop_instance_uid == second.SOPInstanceUID
+
+
 def test_masks_are_named_by_the_image(tmp_path, images):
     first, second = images
     masks = tmp_path / "masks"

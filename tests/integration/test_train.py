@@ -83,9 +83,11 @@ def test_a_killed_training_goes_on_and_leaves_a_bundle_the_node_can_use(tmp_path
             raise Killed
 
     with pytest.raises(Killed):
-        train(made_up_cases(), wanted, today=TODAY, progress=kill_in_the_second_epoch)
+        train(lambda done: made_up_cases(), wanted, today=TODAY, progress=kill_in_the_second_epoch)
     steps: list[int] = []
-    trained = train([], wanted, today=TODAY, progress=lambda done, total, loss: steps.append(done))
+    trained = train(
+        lambda done: [], wanted, today=TODAY, progress=lambda done, total, loss: steps.append(done)
+    )
     assert steps == [3, 4], "the finished first epoch is not repeated"
     history = (wanted.run / "history.csv").read_text("utf-8").splitlines()
     assert len(history) == 3
@@ -105,7 +107,7 @@ def test_a_killed_training_goes_on_and_leaves_a_bundle_the_node_can_use(tmp_path
     gone_on = FitOptions(starting_weights=trained.bundle)
     assert gone_on.as_settings()["starting_weights"] == "tiny 1.0.0"
     first = fit(
-        PatchCache(wanted.run / "cache", patch_size=64, map_size=2, capacity=1),
+        PatchCache(wanted.run / "cache", patch_size=64, map_size=2),
         tmp_path / "gone-on",
         replace(wanted.fit, epochs=1, learning_rate=1e-9, starting_weights=trained.bundle),
     )
@@ -117,14 +119,14 @@ def test_a_killed_training_goes_on_and_leaves_a_bundle_the_node_can_use(tmp_path
     added = replace(first_case, patient="new", mammogram=renamed)
     newer = replace(wanted, bundle=replace(wanted.bundle, version="1.0.1"))
     with pytest.raises(ConfigError, match="never overwritten"):
-        train([], wanted, today=TODAY)
+        train(lambda done: [], wanted, today=TODAY)
     with pytest.raises(ConfigError, match="began with other patches"):
-        train([added], newer, today=TODAY)
+        train(lambda done: [added], newer, today=TODAY)
     wanted = newer
     with pytest.raises(ConfigError, match="run with other options"):
-        train([], replace(wanted, fit=replace(wanted.fit, epochs=3)), today=TODAY)
+        train(lambda done: [], replace(wanted, fit=replace(wanted.fit, epochs=3)), today=TODAY)
     with pytest.raises(ConfigError, match="patches that were cut with other options"):
-        train([], replace(wanted, cut=replace(wanted.cut, pitch_mm=0.05)), today=TODAY)
+        train(lambda done: [], replace(wanted, cut=replace(wanted.cut, pitch_mm=0.05)), today=TODAY)
 
     evaluated = evaluate(
         made_up_cases,

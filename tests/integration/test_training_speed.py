@@ -73,7 +73,7 @@ def after_one_step(model: keras.Model, trained: keras.Model) -> dict[str, np.nda
 
 
 def small_cache(folder: Path) -> PatchCache:
-    cache = PatchCache(folder, patch_size=SIDE, map_size=2, capacity=12)
+    cache = PatchCache(folder, patch_size=SIDE, map_size=2)
     rng = np.random.default_rng(0)
     for number in range(12):
         image = rng.normal(100, 30, (SIDE, SIDE))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Container, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -132,16 +133,22 @@ def case(name: str, patient: str, *annotations: Annotation) -> Case:
     return Case(as_mammogram(background.pixels, name=name, pitch_mm=0.2), patient, annotations)
 
 
+def given(cases: list[Case]) -> Callable[[Container[str]], Iterable[Case]]:
+    return lambda done: [c for c in cases if c.mammogram.sop_instance_uid not in done]
+
+
 SMALL = CutOptions(patch_size=64, map_size=2, pitch_mm=0.2, stride=64, normals_per_image=6)
 
 
 def small_cache(folder: Path) -> PatchCache:
-    return PatchCache(folder, patch_size=64, map_size=2, capacity=100)
+    return PatchCache(folder, patch_size=64, map_size=2)
 
 
 def test_patches_about_an_annotation_are_yes_and_the_others_no(tmp_path: Path) -> None:
     cache = small_cache(tmp_path)
-    assert fill_from_cases(cache, [case("1.1", "a", Annotation(((150, 350),), 12))], SMALL) == 0
+    assert (
+        fill_from_cases(cache, given([case("1.1", "a", Annotation(((150, 350),), 12))]), SMALL) == 0
+    )
     labels = np.asarray(cache.labels[: len(cache)])
     assert (labels == YES).sum() >= SMALL.shifts
     assert 0 < (labels == NO).sum() <= 6
@@ -151,15 +158,15 @@ def test_patches_about_an_annotation_are_yes_and_the_others_no(tmp_path: Path) -
 def test_an_image_that_may_hold_more_gives_no_normal_patch(tmp_path: Path) -> None:
     whole = case("1.1", "a")
     cache = small_cache(tmp_path)
-    fill_from_cases(cache, [Case(whole.mammogram, "a", (), complete=False)], SMALL)
+    fill_from_cases(cache, given([Case(whole.mammogram, "a", (), complete=False)]), SMALL)
     assert len(cache) == 0
 
 
 def test_an_image_in_the_cache_is_not_cut_again(tmp_path: Path) -> None:
-    fill_from_cases(small_cache(tmp_path), [case("1.1", "a")], SMALL)
+    fill_from_cases(small_cache(tmp_path), given([case("1.1", "a")]), SMALL)
     again = small_cache(tmp_path)
     before = len(again)
-    fill_from_cases(again, [case("1.1", "a"), case("1.22", "b")], SMALL)
+    fill_from_cases(again, given([case("1.1", "a"), case("1.22", "b")]), SMALL)
     assert {row["image"] for row in again.rows[before:]} == {"1.22"}
 
 
@@ -167,14 +174,18 @@ def test_simulated_calcifications_in_normal_images_give_patches_of_both_kinds(
     tmp_path: Path,
 ) -> None:
     cache = small_cache(tmp_path)
-    fill_from_cases(cache, [case("1.1", "a"), case("1.22", "b")], replace(SMALL, simulated=10))
+    fill_from_cases(
+        cache, given([case("1.1", "a"), case("1.22", "b")]), replace(SMALL, simulated=10)
+    )
     made = [index for index, row in enumerate(cache.rows) if "simulated" in row]
     assert {(row["image"], row["patient"]) for row in cache.rows} == {("1.1", "a"), ("1.22", "b")}
     assert 10 <= len(made) <= 20
     labels = np.asarray(cache.labels)[made]
     assert 5 <= (labels == YES).sum() <= 15
     again = small_cache(tmp_path / "again")
-    fill_from_cases(again, [case("1.22", "b"), case("1.1", "a")], replace(SMALL, simulated=10))
+    fill_from_cases(
+        again, given([case("1.22", "b"), case("1.1", "a")]), replace(SMALL, simulated=10)
+    )
     assert sorted(str(row) for row in again.rows) == sorted(str(row) for row in cache.rows)
 
 
@@ -184,19 +195,72 @@ def test_nothing_is_simulated_where_calcifications_may_lie_that_nobody_outlined(
     whole = case("1.1", "a")
     cache = small_cache(tmp_path)
     unclear = Case(whole.mammogram, "a", (), complete=False)
-    fill_from_cases(cache, [unclear], replace(SMALL, simulated=10))
+    fill_from_cases(cache, given([unclear]), replace(SMALL, simulated=10))
     assert len(cache) == 0
 
 
 def test_an_image_without_a_breast_is_counted_as_failed(tmp_path: Path) -> None:
     blank = Case(as_mammogram(np.zeros((300, 200), np.float32), name="1.9", pitch_mm=0.2), "a")
-    assert fill_from_cases(small_cache(tmp_path), [blank], SMALL) == 1
+    assert fill_from_cases(small_cache(tmp_path), given([blank]), SMALL) == 1
+
+
+def test_the_images_done_are_counted_with_those_of_the_run_before(tmp_path: Path) -> None:
+    fill_from_cases(small_cache(tmp_path), given([case("1.1", "a")]), SMALL)
+    counted: list[int] = []
+    both = given([case("1.1", "a"), case("1.22", "b")])
+    fill_from_cases(small_cache(tmp_path), both, SMALL, progress=counted.append)
+    assert counted == [1, 2]
+
+
+def numbered(cache: PatchCache, first: int, count: int) -> None:
+    for number in range(first, first + count):
+        grey = np.full((64, 64), number % 251, np.float32)
+        cache.append(grey, number % 2, np.zeros((2, 2), np.uint8), {"patient": f"p{number}"})
+
+
+def test_a_cache_grows_past_the_room_it_began_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cadnode.training.patch_cache.STEP", 64 * 64 * 16)
+    cache = small_cache(tmp_path)
+    numbered(cache, 0, 50)
+    cache.save()
+    numbered(cache, 50, 50)
+    cache.save()
+    for same in (cache, small_cache(tmp_path)):
+        assert len(same) == 100
+        assert [row["patient"] for row in same.rows] == [f"p{number}" for number in range(100)]
+        assert np.asarray(same.patches)[:100, 5, 5].tolist() == list(range(100))
+        assert np.asarray(same.labels)[:100].tolist() == [0, 1] * 50
+
+
+def test_what_a_killed_run_left_unfinished_is_overwritten(tmp_path: Path) -> None:
+    cache = small_cache(tmp_path)
+    numbered(cache, 0, 3)
+    cache.save()
+    numbered(cache, 3, 2)
+    with (tmp_path / "rows.jsonl").open("a") as file:
+        file.write('{"patient": "p3"}\n{"pati')
+    again = small_cache(tmp_path)
+    assert len(again) == 3
+    numbered(again, 7, 1)
+    again.save()
+    assert [row["patient"] for row in small_cache(tmp_path).rows] == ["p0", "p1", "p2", "p7"]
+    assert (tmp_path / "rows.jsonl").read_text().count("\n") == 4
+
+
+def test_a_full_disk_is_said_before_anything_is_written_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cadnode.training.patch_cache.STEP", 1 << 50)
+    with pytest.raises(ConfigError, match=r"patches\.u8: (No space left|File too large)"):
+        small_cache(tmp_path)
 
 
 def test_a_cache_of_another_shape_is_refused(tmp_path: Path) -> None:
     small_cache(tmp_path).save()
     with pytest.raises(ConfigError, match="holds patches of"):
-        PatchCache(tmp_path, patch_size=96, map_size=3, capacity=10)
+        PatchCache(tmp_path, patch_size=96, map_size=3)
 
 
 def test_no_patient_is_on_both_sides_of_a_split() -> None:
@@ -224,7 +288,7 @@ def test_a_split_by_patch_holds_out_its_share() -> None:
 
 
 def filled(folder: Path) -> PatchCache:
-    cache = PatchCache(folder, patch_size=64, map_size=2, capacity=20)
+    cache = PatchCache(folder, patch_size=64, map_size=2)
     for index in range(20):
         cells = np.array([[index % 2, 0], [0, 0]], np.uint8)
         cache.append(np.full((64, 64), 10 * index), index % 2, cells, {"patient": "a"})
