@@ -9,6 +9,7 @@ import typer
 
 from cadnode.cli.output import print_table, progress_bar
 from cadnode.cli.train import KeepFrozen, TrainIn
+from cadnode.inference.quiet import quiet
 
 
 def add_to(cli: typer.Typer) -> None:
@@ -56,11 +57,12 @@ def protocol(
     ] = KeepFrozen.AUTO,
 ) -> None:
     """Repeat the published training on labelled patches with a fixed test part, seed by seed."""
-    from cadnode.training.network import CELL
-    from cadnode.training.options import FitOptions
-    from cadnode.training.protocol import ProtocolOptions, run_protocol
-    from cadnode.training.seed_scores import POINTS
-    from cadnode.training.speed import SpeedOptions
+    with quiet():
+        from cadnode.training.network import CELL
+        from cadnode.training.options import FitOptions
+        from cadnode.training.protocol import ProtocolOptions, run_protocol
+        from cadnode.training.seed_scores import POINTS
+        from cadnode.training.speed import SpeedOptions
 
     if patch_size % CELL:
         raise typer.BadParameter(f"--patch-size is a multiple of {CELL}")
@@ -96,7 +98,10 @@ def protocol(
     print_table(
         (f"median of {seeds}", *columns),
         [
-            (f"at {point}", *(f"{result.median(point, column):.3f}" for column in columns))
+            (
+                point if point.startswith("where") else f"at {point}",
+                *(f"{result.median(point, column):.3f}" for column in columns),
+            )
             for point in POINTS
         ],
     )

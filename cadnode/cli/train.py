@@ -11,6 +11,7 @@ import typer
 from cadnode import __version__
 from cadnode.app import utc_now
 from cadnode.cli.output import ConfigOption, app_for, problem, progress_bar
+from cadnode.inference.quiet import quiet
 
 if TYPE_CHECKING:
     from cadnode.app import App
@@ -130,10 +131,11 @@ def train(
     config: ConfigOption = None,
 ) -> None:
     """Train a bundle on annotated images with the paper's protocol; every number is an option."""
-    from cadnode.training import commands
-    from cadnode.training.network import CELL
-    from cadnode.training.options import BundleOptions, CutOptions, FitOptions, TrainOptions
-    from cadnode.training.speed import SpeedOptions
+    with quiet():
+        from cadnode.training import commands
+        from cadnode.training.network import CELL
+        from cadnode.training.options import BundleOptions, CutOptions, FitOptions, TrainOptions
+        from cadnode.training.speed import SpeedOptions
 
     if start is None and frozen_layers:
         raise typer.BadParameter(
@@ -224,7 +226,8 @@ def evaluate(
     config: ConfigOption = None,
 ) -> None:
     """Measure the model in force on annotated images: patch figures, FROC, one HTML report."""
-    from cadnode.training import commands
+    with quiet():
+        from cadnode.training import commands
 
     app = app_for(config)
     cases = _cases(app, sources, annotations, masks)
@@ -258,7 +261,8 @@ def evaluate(
 
 
 def _limit(app: App, cases: SiteCases, out: Path, *, title: str, views: int, rounds: int) -> None:
-    from cadnode.training.detection_limit import LimitOptions, measure_limit
+    with quiet():
+        from cadnode.training.detection_limit import LimitOptions, measure_limit
 
     with progress_bar("measuring") as bar:
         task = bar.add_task("", total=len(cases))

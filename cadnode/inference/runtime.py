@@ -8,9 +8,7 @@ bfloat16 is taken in float32, after the others.
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -23,6 +21,7 @@ from cadnode.inference.classifier import BAND, BundleClassifier
 from cadnode.inference.engine import Engine
 from cadnode.inference.folded import Folded, fold
 from cadnode.inference.hardware import has_amx, has_gpu, int8_pays
+from cadnode.inference.quiet import quiet
 
 if TYPE_CHECKING:
     from cadnode.core.ports import Classifier
@@ -160,7 +159,7 @@ def _candidates(device: str) -> tuple[str, ...]:
 def _keras_uses_it() -> bool:
     """Whether Keras, as it is installed here, can use the GPU that has a driver."""
     try:
-        with _quiet():
+        with quiet():
             from cadnode.inference import keras_model
 
             return keras_model.has_accelerator()
@@ -175,7 +174,7 @@ def _load(
         raise ModelUnfit(f"on a GPU the runtime is keras, not {runtime}")
     make = _ENGINES[runtime]
     try:
-        with _quiet():
+        with quiet():
             engines = [make(network, device, precision) for precision in way]
     except ImportError as error:
         raise _missing(runtime, error) from error
@@ -195,7 +194,7 @@ def _bfloat16_pays(runtime: str, device: str) -> bool:
         return False
     if runtime == KERAS and device != "cpu":
         try:
-            with _quiet():
+            with quiet():
                 from cadnode.inference.keras_model import bfloat16_pays
 
                 return bfloat16_pays(device)
@@ -230,18 +229,3 @@ _ENGINES: dict[str, Callable[[_Network, str, str], Engine]] = {
     OPENVINO: _openvino,
     ONNXRUNTIME: _onnxruntime,
 }
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """TensorFlow's C++ part writes to the standard error stream before it can be told not to."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(nowhere)
-        os.close(kept)

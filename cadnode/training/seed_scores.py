@@ -13,8 +13,8 @@ from cadnode.training.evaluate import PatchResults, evaluate_patches
 from cadnode.training.metrics import Floats, operating_threshold
 
 HALF = "score 0.5"
-KEPT_ASIDE = "where slope 1 touches the ROC of the patches kept aside"
-PUBLISHED = "where slope 1 touches the ROC of the test part itself (as published; too good)"
+KEPT_ASIDE = "slope 1 on the ROC of the patches kept aside"
+PUBLISHED = "slope 1 on the ROC of the test part itself (as published; too good)"
 POINTS = (HALF, KEPT_ASIDE, PUBLISHED)
 _COLUMNS = ("patch", "part", "truth", "score")
 
