@@ -99,7 +99,7 @@ def protocol(
         (f"median of {seeds}", *columns),
         [
             (
-                point if point.startswith("where") else f"at {point}",
+                f"at {point}",
                 *(f"{result.median(point, column):.3f}" for column in columns),
             )
             for point in POINTS
