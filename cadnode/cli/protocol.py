@@ -96,12 +96,9 @@ def protocol(
         )
     columns = ("accuracy", "sensitivity", "specificity", "auc")
     print_table(
-        (f"median of {seeds}", *columns),
+        (f"median of {seeds}", "accuracy", "sensitivity", "specificity", "AUC"),
         [
-            (
-                f"at {point}",
-                *(f"{result.median(point, column):.3f}" for column in columns),
-            )
+            (f"at {point}", *(f"{result.median(point, column):.3f}" for column in columns))
             for point in POINTS
         ],
     )
