@@ -16,6 +16,15 @@ from cadnode.training.image_files import as_mammogram, read_picture
 
 PITCH_MM = 0.2
 _TISSUE = {"F": "fatty", "G": "fatty-glandular", "D": "dense-glandular"}
+_FINDING = {
+    "CALC": "calcifications",
+    "CIRC": "circumscribed mass",
+    "SPIC": "spiculated mass",
+    "MISC": "other mass",
+    "ARCH": "architectural distortion",
+    "ASYM": "asymmetry",
+    "NORM": "normal",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +39,12 @@ class Film:
     """(x, y, radius) in pixels, y from the bottom."""
     everywhere: bool
     """Calcifications without a place."""
+
+    @property
+    def finding(self) -> str:
+        """In words; calcifications where there are any."""
+        kind = "CALC" if "CALC" in self.kinds else self.kinds[0]
+        return _FINDING.get(kind, kind)
 
     @property
     def patient(self) -> str:
@@ -80,5 +95,5 @@ def cases(folder: Path, films: list[Film]) -> Iterator[Case]:
             film.patient,
             tuple(Annotation(((x, rows - y),), radius) for x, y, radius in film.clusters),
             complete=not film.everywhere,
-            groups=(("tissue", film.tissue),),
+            groups=(("tissue", film.tissue), ("finding", film.finding)),
         )

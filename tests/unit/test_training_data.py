@@ -126,6 +126,8 @@ def test_mini_mias_counts_rows_from_the_bottom_and_pairs_films(tmp_path: Path) -
     assert first.patient == second.patient != third.patient
     assert second.complete
     assert not third.complete
+    assert dict(first.groups) == {"tissue": "fatty-glandular", "finding": "calcifications"}
+    assert dict(second.groups)["finding"] == "normal"
 
 
 def case(name: str, patient: str, *annotations: Annotation) -> Case:
