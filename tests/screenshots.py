@@ -243,10 +243,10 @@ def confirm(page: Page) -> None:
 
 
 def closer(page: Page) -> None:
-    """A mark within the breast, large, with the scores of the patches over it."""
+    """The first mark shown by default, large, with the scores of the patches over it."""
     films_drawn(page)
     page.get_by_label("Patch heat map").check()
-    row = page.locator("#marks-table tbody tr").nth(2)
+    row = page.locator("#marks-table tbody tr", has_text="shown by default").first
     name = row.get_by_role("rowheader").inner_text()
     page.get_by_role("button", name=f"{name}: this view alone").click()
     row.get_by_role("button", name="Show").click()
