@@ -135,6 +135,7 @@ def run_protocol(
             "patches to test on": str(parts.count("Test")),
             **{key.replace("_", " "): str(value) for key, value in settings.items()},
             "seed of the pictures": f"{middle.seed} (median AUC)",
+            "validation curves": "the patches kept aside and the test part; nothing is chosen by them",
         },
         tables={f"At {point}": _table(lines) for point, lines in figures.items()},
         plots=_pictures(cache, options.out, middle, middle.measured(HALF, rounds=1)),
@@ -159,7 +160,7 @@ def one_seed(
     same_options(run, options)
     if (run / SCORES).exists():
         return read_scores(run / SCORES, options.seed)
-    # Else the next seed's network gets other names for its variables, and its state does not fit.
+    # What the seed before left in memory.
     keras.backend.clear_session()
     parts = np.array([str(row["part"]) for row in cache.rows])
     training, test = np.flatnonzero(parts == "Train"), np.flatnonzero(parts == "Test")
