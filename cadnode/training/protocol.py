@@ -35,6 +35,17 @@ from cadnode.training.speed import SpeedOptions
 
 PARTS = ("Train", "Test")
 SCORES = "scores.csv"
+SHOWN = (
+    "side",
+    "starting_weights",
+    "frozen_layers",
+    "learning_rate",
+    "batch",
+    "epochs",
+    "validation_share",
+    "augment",
+)
+"""Of the settings, in the report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +137,14 @@ def run_protocol(
     order = np.argsort([line.auc.value for line in figures[HALF]], kind="stable")
     middle = seeds[order[len(seeds) // 2]]
     parts = [str(row["part"]) for row in cache.rows]
-    settings = {key: value for key, value in options.fit.as_settings().items() if key != "seed"}
+    settings = options.fit.as_settings()
     report = write_report(
         options.out,
         title=f"The published protocol on {folder.name}",
         facts={
             "patches to train on, with those kept aside": str(parts.count("Train")),
             "patches to test on": str(parts.count("Test")),
-            **{key.replace("_", " "): str(value) for key, value in settings.items()},
+            **{key.replace("_", " "): str(settings[key]) for key in SHOWN},
             "seed of the pictures": f"{middle.seed} (median AUC)",
             "validation curves": "the patches kept aside and the test part; nothing is chosen by them",
         },
