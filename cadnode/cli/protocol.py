@@ -24,7 +24,7 @@ def protocol(
             exists=True,
             file_okay=False,
             metavar="FOLDER",
-            help="PGM or PNG patches in Train/0, Train/1, Test/0 and Test/1; 0 is normal.",
+            help="8-bit PGM or PNG patches in Train/0, Train/1, Test/0 and Test/1; 0 is normal.",
         ),
     ],
     out: Annotated[

@@ -90,7 +90,7 @@ def train(
     ] = None,
     epochs: Annotated[int, typer.Option(min=1)] = 120,
     learning_rate: Annotated[float, typer.Option(min=1e-8)] = 1e-4,
-    batch: Annotated[int, typer.Option(min=1)] = 32,
+    batch: Annotated[int, typer.Option(min=2)] = 32,
     frozen_layers: Annotated[int, typer.Option(min=0, help="Counted as Keras counts them.")] = 100,
     validation_share: Annotated[float, typer.Option(min=0.01, max=0.9)] = 0.05,
     split: Annotated[

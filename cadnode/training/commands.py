@@ -33,7 +33,7 @@ from cadnode.training.evaluate import (
     evaluate_detection,
     evaluate_patches,
 )
-from cadnode.training.fit import FitResult, StepProgress, fit, logits
+from cadnode.training.fit import FitResult, StepProgress, fit, logits, read_history
 from cadnode.training.labels import NO, UNKNOWN, YES
 from cadnode.training.network import build, load_weights
 from cadnode.training.options import BundleOptions, CutOptions, TrainOptions
@@ -123,7 +123,8 @@ def train(
         map_size=options.cut.map_size,
     )
     _same_cut(cache, options.cut)
-    failed = fill_from_cases(cache, cases, options.cut, progress=cutting)
+    begun = bool(read_history(options.run))
+    failed = fill_from_cases(cache, cases, options.cut, closed=begun, progress=cutting)
     if not len(cache):
         raise ConfigError("no patch could be cut: no image, no annotation, or no breast found")
     result = fit(cache, options.run, options.fit, progress=progress, speed=options.speed)

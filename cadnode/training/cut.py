@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cadnode.core.annotations import Annotation, Case
-from cadnode.core.errors import ImageFailed
+from cadnode.core.errors import ConfigError, ImageFailed
 from cadnode.core.grid import cut, tile, to_model_grid
 from cadnode.core.intensity import NORMALISATIONS
 from cadnode.training.labels import NO, UNKNOWN, YES
@@ -29,30 +29,45 @@ def fill_from_cases(
     cases: Callable[[Container[str]], Iterable[Case]],
     options: CutOptions,
     *,
+    closed: bool = False,
     progress: Callable[[int], None] = lambda images: None,
 ) -> int:
-    """Append the patches of every case not yet in the cache; returns how many images failed.
+    """Append the patches of every case not yet in the cache; returns how many images failed, with
+    those of earlier calls.
 
     `cases` gives those whose SOP Instance UID is not in what it is called with; `progress` gets the
-    number of images done, with those that were in the cache before.
+    number of images done, with those that were in the cache before. Raises ConfigError when the
+    cache is `closed`, since it was trained on, and there is a new image.
 
     Calcification patches lie about each annotation at random offsets, normal ones on the same
     grid that the analysis uses. Images that cannot be cut (no breast found) are counted, not
     raised.
     """
-    seen = frozenset(str(row["image"]) for row in cache.rows)
-    failed = 0
+    seen = {str(row["image"]) for row in cache.rows} | set(cache.without_patches)
     progress(len(seen))
-    for number, case in enumerate(cases(seen), len(seen) + 1):
+    for case in cases(seen):
+        name = case.mammogram.sop_instance_uid
+        if name in seen:
+            continue
+        if closed:
+            raise ConfigError(
+                f"{name} is not among the images that the training in {cache.folder.parent} began"
+                " with; a new split would hold out patients that were trained on: take it away, or"
+                " take another folder"
+            )
+        before, failed = len(cache), False
         try:
             _add(cache, case, options)
             if options.simulated and case.complete:
                 _simulate(cache, case, options)
         except ImageFailed:
-            failed += 1
+            failed = True
+        if len(cache) == before:
+            cache.without_patches[name] = failed
         cache.save()
-        progress(number)
-    return failed
+        seen.add(name)
+        progress(len(seen))
+    return sum(cache.without_patches.values())
 
 
 def _add(cache: PatchCache, case: Case, options: CutOptions) -> None:

@@ -24,7 +24,13 @@ from cadnode.training.event_log import EventLog
 from cadnode.training.labels import UNKNOWN, YES
 from cadnode.training.learner import Learner, same_every_epoch
 from cadnode.training.metrics import auc
-from cadnode.training.network import build, load_weights, start_from, weights_of
+from cadnode.training.network import (
+    build,
+    frozen_without,
+    load_weights,
+    start_from,
+    weights_of,
+)
 from cadnode.training.options import FitOptions
 from cadnode.training.patch_cache import PatchCache
 from cadnode.training.speed import SpeedOptions
@@ -157,10 +163,10 @@ def read_history(run: Path) -> list[Epoch]:
 
 
 def same_options(run: Path, options: FitOptions) -> None:
-    """Keep the options in the folder of a run; ConfigError when it holds a run with others."""
+    """Keep the options in the folder of a run; ConfigError when it has epochs with others."""
     path = run / "options.json"
     text = json.dumps(options.as_settings(), indent=1, sort_keys=True)
-    if path.exists() and path.read_text("utf-8") != text:
+    if path.exists() and path.read_text("utf-8") != text and read_history(run):
         raise ConfigError(f"{run} holds a run with other options; take another folder")
     path.write_text(text, "utf-8")
 
@@ -199,6 +205,9 @@ def _network(options: FitOptions) -> keras.Model:
                 load_weights(model, start)
             else:
                 start_from(model, start)
+                missing = frozen_without(model, start)
+                if missing:
+                    raise ConfigError(f"{path} has no {missing[0]}, which is not trained either")
         except (KeyError, ValueError) as error:
             raise ConfigError(f"{path} does not fit ResNet-50: {error}") from error
     return model

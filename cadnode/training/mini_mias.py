@@ -85,9 +85,10 @@ def _circle(path: Path, name: str, words: list[str]) -> tuple[float, float, floa
 
 
 def cases(folder: Path, films: list[Film]) -> Iterator[Case]:
-    """The films as cases, read one at a time."""
+    """The films as cases, read one at a time from `NAME.png`, or `NAME.pgm` as they are published."""
     for film in films:
-        pixels = read_picture(folder / f"{film.name}.png")
+        png = folder / f"{film.name}.png"
+        pixels = read_picture(png if png.exists() else png.with_suffix(".pgm"))
         rows = pixels.shape[0]
         side = Laterality.LEFT if int(film.name[3:]) % 2 == 0 else Laterality.RIGHT
         yield Case(

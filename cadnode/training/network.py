@@ -52,6 +52,19 @@ def backbone_of(model: keras.Model) -> keras.Model:
     return model.get_layer("resnet50")
 
 
+def frozen_without(
+    model: keras.Model, weights: Mapping[str, NDArray[np.float32]]
+) -> tuple[str, ...]:
+    """The arrays of layers that are not trained and that `weights` does not name."""
+    return tuple(
+        name
+        for layer in backbone_of(model).layers
+        if not layer.trainable
+        for name in (f"{layer.name}/{variable.name}" for variable in layer.weights)
+        if name not in weights
+    )
+
+
 def start_from(model: keras.Model, weights: Mapping[str, NDArray[np.float32]]) -> int:
     """Fill the backbone from `layer/variable` arrays; layers that are not named keep theirs.
 

@@ -9,9 +9,11 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from zlib import crc32
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from cadnode.core.errors import ConfigError
@@ -75,8 +77,9 @@ class ProtocolResult:
 
 
 def load_patches(folder: Path, cache_folder: Path, side: int) -> PatchCache:
-    """The PGM and PNG patches of `Train/0`, `Train/1`, `Test/0` and `Test/1` (0 is normal), enlarged
-    to `side`, in a cache. Raises ConfigError where one of the four holds none."""
+    """The 8-bit grey PGM and PNG patches of `Train/0`, `Train/1`, `Test/0` and `Test/1` (0 is
+    normal), enlarged to `side`, in a cache. Raises ConfigError where one of the four holds none, on
+    any other picture, and when the cache holds others."""
     paths = {
         (part, label): [
             path
@@ -89,25 +92,32 @@ def load_patches(folder: Path, cache_folder: Path, side: int) -> PatchCache:
     for (part, label), found in paths.items():
         if not found:
             raise ConfigError(f"{folder / part / str(label)} holds no patch (PGM or PNG)")
-    count = sum(map(len, paths.values()))
+    rows: list[dict[str, object]] = [
+        {"patient": f"{part}/{label}/{path.name}", "part": part, "crc32": crc32(path.read_bytes())}
+        for (part, label), found in paths.items()
+        for path in found
+    ]
     cache = PatchCache(cache_folder, patch_size=side, map_size=side // CELL)
-    if len(cache) == count:
+    if cache.rows == rows:
         return cache
     if len(cache):
-        raise ConfigError(f"{cache_folder} holds patches of another folder; take another one")
+        raise ConfigError(f"{cache_folder} holds other patches; take another folder")
     cells = np.full((side // CELL, side // CELL), UNKNOWN, np.uint8)
-    for (part, label), found in paths.items():
-        for path in found:
-            try:
-                with Image.open(path) as image:
-                    size = (side, side)
-                    enlarged = image.convert("L").resize(size, Image.Resampling.BICUBIC)
-            except (OSError, ValueError) as error:
-                raise ConfigError(f"{path} is no picture that can be read: {error}") from error
-            row: dict[str, object] = {"patient": f"{part}/{label}/{path.name}", "part": part}
-            cache.append(np.asarray(enlarged, np.float32), label, cells, row)
+    pictures = [(path, label) for (_, label), found in paths.items() for path in found]
+    for (path, label), row in zip(pictures, rows, strict=True):
+        cache.append(_enlarged(path, side), label, cells, row)
     cache.save()
     return cache
+
+
+def _enlarged(path: Path, side: int) -> NDArray[np.float32]:
+    try:
+        with Image.open(path) as image:
+            if image.mode != "L":
+                raise ConfigError(f"{path} is no 8-bit grey picture")
+            return np.asarray(image.resize((side, side), Image.Resampling.BICUBIC), np.float32)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} is no picture that can be read: {error}") from error
 
 
 def run_protocol(
@@ -149,6 +159,7 @@ def run_protocol(
             "validation curves": "the patches kept aside and the test part; nothing is chosen by them",
         },
         tables={f"At {point}": _table(lines) for point, lines in figures.items()},
+        drawn="patches (whose patients are not known)",
         plots=_pictures(cache, options.out, middle, middle.measured(HALF, rounds=1)),
     )
     return ProtocolResult(report, figures)
@@ -170,6 +181,7 @@ def one_seed(
     run.mkdir(parents=True, exist_ok=True)
     same_options(run, options)
     if (run / SCORES).exists():
+        shutil.rmtree(run / "frozen", ignore_errors=True)
         return read_scores(run / SCORES, options.seed)
     # What the seed before left in memory.
     keras.backend.clear_session()
@@ -177,6 +189,12 @@ def one_seed(
     training, test = np.flatnonzero(parts == "Train"), np.flatnonzero(parts == "Test")
     rng = np.random.default_rng(options.seed)
     aside = rng.choice(training, round(options.validation_share * len(training)), replace=False)
+    labels = np.asarray(cache.labels)[: len(cache)]
+    if len(set(labels[aside].tolist())) < 2:
+        raise ConfigError(
+            f"of {len(training)} patches, {len(aside)} kept aside are too few: both kinds must be"
+            " among them; raise --validation-share"
+        )
     unseen = np.sort(np.concatenate([aside, test]))
     result = fit(cache, run, options, progress=progress, held_out=unseen, speed=speed)
     model = build(frozen_layers=options.frozen_layers)
@@ -186,7 +204,7 @@ def one_seed(
         options.seed,
         tuple(str(cache.rows[index]["patient"]) for index in unseen),
         parts[unseen] == "Test",
-        np.asarray(cache.labels)[unseen] == YES,
+        labels[unseen] == YES,
         1 / (1 + np.exp(-score)),
     )
     write_scores(run / SCORES, scores)

@@ -37,8 +37,11 @@ def write_report(
     detection: DetectionResults | None = None,
     tables: Mapping[str, Table] | None = None,
     plots: Mapping[str, bytes] | None = None,
+    drawn: str = "patients",
 ) -> Path:
-    """Write `report.html`, `report.json` and the plots; returns the path of the HTML."""
+    """Write `report.html`, `report.json` and the plots; returns the path of the HTML.
+
+    `drawn` says what the intervals' bootstrap draws."""
     folder.mkdir(parents=True, exist_ok=True)
     plots = plots or {}
     for name, picture in plots.items():
@@ -66,7 +69,7 @@ def write_report(
             f'<img alt="{escape(name)}" src="data:image/png;base64,{data}">'
         )
     parts.append(
-        "<p>Intervals are 95 %, by bootstrap over patients; of one patient there is none.</p>"
+        f"<p>Intervals are 95 %, by bootstrap over {escape(drawn)}; of a single one there is none.</p>"
     )
     page = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'

@@ -48,7 +48,13 @@ def test_the_limit_of_detection_is_measured_on_images_that_hold_nothing(config, 
 def test_a_bundle_is_trained_with_simulated_calcifications_in_normal_images(config, tmp_path):
     lines = ["sop_instance_uid,shape,points"]
     for number in range(4):
-        image = mammogram(rows=320, columns=240, patient_id=f"TEST-{number}", seed=number)
+        image = mammogram(
+            rows=320,
+            columns=240,
+            patient_id=f"TEST-{number}",
+            instance_number=number + 1,
+            seed=number,
+        )
         write(image, tmp_path / "images" / f"{number}.dcm")
         lines.append(f"{image.SOPInstanceUID},,")
     (tmp_path / "normal.csv").write_text("\n".join(lines) + "\n")

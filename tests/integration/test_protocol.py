@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +44,7 @@ def patches(tmp_path: Path) -> Path:
 
 def options(out: Path, seeds: int, epochs: int = 1) -> ProtocolOptions:
     fit = FitOptions(
-        epochs=epochs, batch=4, side=32, validation_share=0.25, cells_weight=0.0, augment=False
+        epochs=epochs, batch=4, side=32, validation_share=0.5, cells_weight=0.0, augment=False
     )
     return ProtocolOptions(out, seeds, fit, rounds=10)
 
@@ -69,7 +69,7 @@ def test_each_seed_is_measured_on_the_test_part_that_no_seed_trained_on(two_seed
     for seed in (0, 1):
         scores = read_scores(two_seeds.out / f"seed-{seed}" / "scores.csv", seed)
         assert scores.test.sum() == 2 * TESTED
-        assert (~scores.test).sum() == 0.25 * 2 * TRAINED
+        assert (~scores.test).sum() == 0.5 * 2 * TRAINED
         assert len(set(scores.names)) == len(scores.names)
         assert all(
             name.startswith("Test/" if test else "Train/")
@@ -134,9 +134,29 @@ def test_a_broken_picture_is_named_and_the_next_try_begins_anew(patches, tmp_pat
     broken.write_bytes(whole)
     cache = load_patches(patches, tmp_path / "cache", 32)
     assert len(cache) == 2 * (TRAINED + TESTED)
-    (patches / "Train" / "0" / "more.pgm").write_bytes(whole)
-    with pytest.raises(ConfigError, match="another folder"):
+    assert load_patches(patches, tmp_path / "cache", 32).rows == cache.rows
+    # As many patches, one of them with another label, or with another picture.
+    broken.rename(patches / "Train" / "0" / "x.pgm")
+    with pytest.raises(ConfigError, match="other patches"):
         load_patches(patches, tmp_path / "cache", 32)
+    (patches / "Train" / "0" / "x.pgm").unlink()
+    broken.write_bytes((patches / "Train" / "1" / "4.pgm").read_bytes())
+    with pytest.raises(ConfigError, match="other patches"):
+        load_patches(patches, tmp_path / "cache", 32)
+
+
+def test_patches_of_more_than_eight_bits_are_refused(patches, tmp_path):
+    deep = Image.fromarray(np.full((20, 20), 3000, np.uint16))
+    deep.save(patches / "Test" / "0" / "deep.png")
+    with pytest.raises(ConfigError, match=r"deep\.png is no 8-bit grey picture"):
+        load_patches(patches, tmp_path / "cache", 32)
+
+
+def test_too_few_patches_kept_aside_are_told_before_anything_is_trained(patches, tmp_path):
+    few = options(tmp_path / "out", seeds=1)
+    few = replace(few, fit=replace(few.fit, validation_share=0.05))
+    with pytest.raises(ConfigError, match="--validation-share"):
+        run_protocol(patches, few)
 
 
 def test_the_command_prints_the_medians_and_writes_a_report(patches, tmp_path):
@@ -145,6 +165,10 @@ def test_the_command_prints_the_medians_and_writes_a_report(patches, tmp_path):
     out = tmp_path / "out"
     wanted = ["protocol", str(patches), "--out", str(out), "--start", str(start)]
     wanted += ["--seeds", "1", "--epochs", "1", "--batch", "4"]
+    wanted += ["--validation-share", "0.5"]
+    half = CliRunner().invoke(cli, [*wanted, "--patch-size", "32"])
+    assert "is not trained either" in str(half.exception)
+    wanted += ["--frozen-layers", "0"]
     refused = CliRunner().invoke(cli, [*wanted, "--patch-size", "60"])
     assert refused.exit_code == 2
     assert "multiple of 32" in refused.output

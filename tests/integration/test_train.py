@@ -120,9 +120,12 @@ def test_a_killed_training_goes_on_and_leaves_a_bundle_the_node_can_use(tmp_path
     newer = replace(wanted, bundle=replace(wanted.bundle, version="1.0.1"))
     with pytest.raises(ConfigError, match="never overwritten"):
         train(lambda done: [], wanted, today=TODAY)
-    with pytest.raises(ConfigError, match="began with other patches"):
+    with pytest.raises(ConfigError, match=r"1\.2\.99 is not among the images"):
         train(lambda done: [added], newer, today=TODAY)
-    wanted = newer
+    steps.clear()
+    train(lambda done: [], newer, today=TODAY, progress=lambda done, *_: steps.append(done))
+    assert not steps, "taken away again, nothing is lost"
+    wanted = replace(wanted, bundle=replace(wanted.bundle, version="1.0.2"))
     with pytest.raises(ConfigError, match="run with other options"):
         train(lambda done: [], replace(wanted, fit=replace(wanted.fit, epochs=3)), today=TODAY)
     with pytest.raises(ConfigError, match="patches that were cut with other options"):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 from collections.abc import Callable, Container, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -254,9 +257,71 @@ def test_what_a_killed_run_left_unfinished_is_overwritten(tmp_path: Path) -> Non
 def test_a_full_disk_is_said_before_anything_is_written_to_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cadnode.training.patch_cache.STEP", 1 << 50)
-    with pytest.raises(ConfigError, match=r"patches\.u8: (No space left|File too large)"):
+    cache = small_cache(tmp_path)
+    numbered(cache, 0, 1)
+    cache.save()
+
+    def full(file: int, offset: int, length: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("os.posix_fallocate", full)
+    again = small_cache(tmp_path)
+    assert len(again) == 1
+    with pytest.raises(ConfigError, match=r"patches\.u8: No space left"):
+        numbered(again, 1, 1)
+
+
+def test_room_can_be_taken_where_the_file_system_cannot_reserve_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The C library then writes a byte a block at its place, which a file opened to append refuses."""
+
+    def by_writing(file: int, offset: int, length: int) -> None:
+        assert not fcntl.fcntl(file, fcntl.F_GETFL) & os.O_APPEND
+        assert offset == os.fstat(file).st_size
+        os.pwrite(file, b"\0", offset + length - 1)
+
+    monkeypatch.setattr("os.posix_fallocate", by_writing)
+    monkeypatch.setattr("cadnode.training.patch_cache.STEP", 64 * 64 * 16)
+    cache = small_cache(tmp_path)
+    numbered(cache, 0, 40)
+    cache.save()
+    assert np.asarray(small_cache(tmp_path).patches)[:40, 5, 5].tolist() == list(range(40))
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "patches.u8", "labels.u8", "index.json"])
+def test_a_damaged_cache_is_named(tmp_path: Path, name: str) -> None:
+    cache = small_cache(tmp_path)
+    numbered(cache, 0, 5)
+    cache.save()
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:3])
+    with pytest.raises(ConfigError, match="is damaged"):
         small_cache(tmp_path)
+
+
+def test_an_image_that_gave_no_patch_is_not_asked_for_again(tmp_path: Path) -> None:
+    blank = Case(as_mammogram(np.zeros((300, 200), np.float32), name="1.9", pitch_mm=0.2), "a")
+    fill_from_cases(small_cache(tmp_path), given([blank]), SMALL)
+    asked: list[Container[str]] = []
+
+    def again(done: Container[str]) -> list[Case]:
+        asked.append(done)
+        return []
+
+    assert fill_from_cases(small_cache(tmp_path), again, SMALL) == 1
+    assert "1.9" in asked[0]
+
+
+def test_an_image_added_after_the_training_began_is_refused_and_leaves_nothing(
+    tmp_path: Path,
+) -> None:
+    fill_from_cases(small_cache(tmp_path), given([case("1.1", "a")]), SMALL)
+    before = len(small_cache(tmp_path))
+    both = given([case("1.1", "a"), case("1.22", "b")])
+    with pytest.raises(ConfigError, match=r"1\.22 is not among the images"):
+        fill_from_cases(small_cache(tmp_path), both, SMALL, closed=True)
+    assert len(small_cache(tmp_path)) == before
+    fill_from_cases(small_cache(tmp_path), given([case("1.1", "a")]), SMALL, closed=True)
 
 
 def test_a_cache_of_another_shape_is_refused(tmp_path: Path) -> None:
