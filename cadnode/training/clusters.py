@@ -49,6 +49,8 @@ LEAST_CONTRAST = {
     Morphology.DYSTROPHIC: 18.0,
 }
 """Calcium a millimetre thick cannot be faint; what is faint and as large is a vessel or a node."""
+GROUPED_MM, TIGHT_MM = (1.0, 4.0), (0.4, 1.4)
+"""Deviation of the calcifications of a group from its center."""
 SINGLE = (Morphology.RIM, Morphology.VASCULAR, Morphology.DYSTROPHIC)
 _WEIGHTS = {
     Morphology.PUNCTATE: 0.2,
@@ -70,6 +72,8 @@ class ClusterRules:
 
     contrast: tuple[float, float] = (5.0, 45.0)
     """Drawn evenly in its logarithm."""
+    tight_share: float = 0.0
+    """Of the grouped clusters: their calcifications lie within a few millimetres."""
 
 
 def draw_cluster(
@@ -93,7 +97,7 @@ def draw_cluster(
         places: list[Place] = [(row, column)]
     else:
         distribution = _DISTRIBUTIONS[int(rng.choice(5, p=(0.66, 0.12, 0.1, 0.09, 0.03)))]
-        places = _places(distribution, rng, row, column)
+        places = _places(distribution, rng, row, column, rules)
     particles: list[Particle] = []
     centers: list[Place] = []
     for place in places:
@@ -120,12 +124,17 @@ _DISTRIBUTIONS = (
 
 
 def _places(
-    distribution: Distribution, rng: np.random.Generator, row: float, column: float
+    distribution: Distribution,
+    rng: np.random.Generator,
+    row: float,
+    column: float,
+    rules: ClusterRules,
 ) -> list[Place]:
     angle = rng.uniform(0, 2 * np.pi)
     match distribution:
         case Distribution.GROUPED:
-            spread = rng.uniform(1.0, 4.0)
+            tight = rules.tight_share and rng.random() < rules.tight_share
+            spread = rng.uniform(*(TIGHT_MM if tight else GROUPED_MM))
             count = int(rng.integers(4, 26))
             local = rng.normal(0, spread, (count, 2)) * (1, rng.uniform(0.5, 1))
         case Distribution.LINEAR:

@@ -29,11 +29,14 @@ class Detector:
     """Its correlation, in pixels."""
     gamma: float
     grey_levels: int
+    grain: float = 0.0
+    """Deviation of noise of the received pixels themselves, in units of the local texture: a
+    coarse pitch does not average it away."""
 
 
-def draw_detector(rng: np.random.Generator, pitch_mm: float) -> Detector:
+def draw_detector(rng: np.random.Generator, pitch_mm: float, *, grain: bool = False) -> Detector:
     """A random film or digital look; pitches from 50 to 200 um, and always some about `pitch_mm`,
-    the model's."""
+    the model's. With `grain` half of them have noise of the received pixels."""
     coarse = rng.random() < 0.5
     coarsest, finest = max(COARSEST_MM, pitch_mm), min(FINEST_MM, pitch_mm)
     return Detector(
@@ -45,6 +48,7 @@ def draw_detector(rng: np.random.Generator, pitch_mm: float) -> Detector:
         noise_sigma=float(rng.choice([0.0, rng.uniform(0.4, 0.9)])),
         gamma=float(np.exp(rng.uniform(-0.6, 0.6))),
         grey_levels=int(2 ** rng.choice([8, 10, 12, 14])),
+        grain=float(rng.uniform(0.1, 0.8)) if grain and rng.random() < 0.5 else 0.0,
     )
 
 
@@ -70,6 +74,11 @@ def expose(
         factor = pitch_mm / detector.pitch_mm
         small = (max(1, round(shape[0] * factor)), max(1, round(shape[1] * factor)))
         out = resample(out.astype(np.float32), shape=small)
+        texture = resample(texture, shape=small)
+    if detector.grain:
+        out = out + np.float32(detector.grain) * texture * rng.standard_normal(
+            (out.shape[0], out.shape[1]), dtype=np.float32
+        )
     toned = np.clip(out, 0, 1) ** np.float32(detector.gamma)
     steps = np.float32(detector.grey_levels - 1)
     digital = np.asarray(np.round(toned * steps) / steps, np.float32)

@@ -139,7 +139,9 @@ def fit(
     return FitResult(weights_of(model), tuple(history), training, validation, learner.precision)
 
 
-def logits(model: keras.Model, images: NDArray[np.uint8], batch: int = 16) -> NDArray[np.float32]:
+def logits(
+    model: keras.Model, images: NDArray[np.uint8] | NDArray[np.float32], batch: int = 16
+) -> NDArray[np.float32]:
     """The patch logit of each image (n, side, side), in float32."""
     whole = in_two_parts(model, "float32").whole
     whole.compile(jit_compile=False)

@@ -7,17 +7,20 @@ images themselves are not in the repository. `python -m tests.train_shipped` run
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cadnode.core.annotations import Annotation
-from cadnode.training.fit import StepProgress, fit
+from cadnode.training.clusters import ClusterRules
+from cadnode.training.fit import StepProgress, fit, logits
+from cadnode.training.hard_patches import HardPatches
+from cadnode.training.network import build, load_weights
 from cadnode.training.options import FitOptions
 from cadnode.training.patch_cache import PatchCache
-from cadnode.training.simulated_patches import fill
+from cadnode.training.simulated_patches import Choose, fill
 from cadnode.training.simulator import Background, SimulatorSettings
 from cadnode.training.speed import SpeedOptions
 
@@ -31,6 +34,9 @@ class Stage:
     patches: int = 14_000
     cache_seed: int = 11
     """Stages of one seed share one cache."""
+    simulator: SimulatorSettings = field(default_factory=SimulatorSettings)
+    easy_share: float = 1.0
+    """Below 1 only this share is kept of the patches that the weights so far get right."""
 
     @property
     def summary(self) -> str:
@@ -42,6 +48,10 @@ class Stage:
 _BASE = FitOptions(steps_per_epoch=20, schedule="cosine", average=0.99)
 _WHOLE = replace(_BASE, side=224, batch=16, learning_rate=1.5e-4)
 _LAST = replace(_WHOLE, learning_rate=2e-4)
+_FAINT = SimulatorSettings(
+    rules=ClusterRules(contrast=(3.0, 45.0), tight_share=0.5), grain=True, together=True
+)
+"""More at the limit of what can be seen, above all at coarse pitches."""
 STAGES = (
     Stage("parts of 96", replace(_BASE, side=96, learning_rate=5e-4, epochs=24)),
     Stage("parts of 128", replace(_BASE, side=128, learning_rate=3e-4, epochs=14, seed=7)),
@@ -60,6 +70,22 @@ STAGES = (
         replace(_LAST, epochs=100, seed=302),
         patches=12_000,
         cache_seed=202,
+    ),
+    Stage(
+        "parts of 128, faint and hard ones",
+        replace(_BASE, side=128, learning_rate=3e-4, epochs=60, seed=401),
+        patches=8_000,
+        cache_seed=301,
+        simulator=_FAINT,
+        easy_share=0.3,
+    ),
+    Stage(
+        "whole patches, faint and hard ones",
+        replace(_LAST, epochs=80, seed=402),
+        patches=8_000,
+        cache_seed=302,
+        simulator=_FAINT,
+        easy_share=0.3,
     ),
 )
 """Small parts first: on two CPU cores many small steps teach more than few large ones.
@@ -90,6 +116,15 @@ UNSURE_SIEMENS = (
 """Two clusters and a round body."""
 
 
+def _choose(stage: Stage, weights: Path) -> Choose | None:
+    if stage.easy_share >= 1:
+        return None
+    model = build()
+    with np.load(weights) as arrays:
+        load_weights(model, dict(arrays))
+    return HardPatches(lambda patches: logits(model, patches), stage.easy_share)
+
+
 def train_on_simulated(
     backgrounds: Iterable[Background],
     starting_weights: Path,
@@ -114,9 +149,10 @@ def train_on_simulated(
         fill(
             cache,
             tissue,
-            settings or SimulatorSettings(),
+            settings or stage.simulator,
             count=stage.patches,
             seed=stage.cache_seed,
+            choose=_choose(stage, start),
         )
         options = replace(stage.options, starting_weights=start)
         weights = fit(

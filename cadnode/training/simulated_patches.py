@@ -20,6 +20,8 @@ from cadnode.training.simulator import (
 
 Progress = Callable[[int, int], None]
 """Called with (done, total)."""
+Choose = Callable[[NDArray[np.float32], NDArray[np.uint8], np.random.Generator], NDArray[np.bool_]]
+"""From patches (n, side, side) of grey levels and their labels to which are kept."""
 PER_VIEW = 48
 """Patches taken from one simulated view at most."""
 
@@ -31,12 +33,13 @@ def fill(
     *,
     count: int,
     seed: int,
+    choose: Choose | None = None,
     progress: Progress = lambda done, total: None,
 ) -> None:
     """Append simulated patches until the cache holds `count`; picks up where it was left.
 
     View number n is drawn from (seed, n), so that a resumed cache equals an uninterrupted one
-    from its last saved view on.
+    from its last saved view on. Of each view's patches those are kept that `choose` wants.
     """
     number = int(str(cache.rows[-1]["view"])) + 1 if cache.rows else 0
     while len(cache) < count:
@@ -46,7 +49,14 @@ def fill(
         else:
             background = backgrounds[int(rng.integers(len(backgrounds)))]
         view = simulate(background, rng, settings)
-        append_from(view, cache, rng, most=min(PER_VIEW, count - len(cache)), row={"view": number})
+        append_from(
+            view,
+            cache,
+            rng,
+            most=min(PER_VIEW, count - len(cache)),
+            row={"view": number},
+            choose=choose,
+        )
         number += 1
         if number % 10 == 0 or len(cache) >= count:
             cache.save()
@@ -60,16 +70,26 @@ def append_from(
     *,
     most: int,
     row: Mapping[str, object],
+    choose: Choose | None = None,
 ) -> int:
-    """Append patches of one view, about half with calcifications, `most` in all; how many.
+    """Append patches of one view, about half with calcifications, `most` in all, or what `choose`
+    wants of them; how many.
 
     What is known of a patch's cluster is added to its `row`.
     """
     chosen = _chosen(view, rng, cache, most)
-    for origin, label in chosen:
+    if not chosen:
+        return 0
+    origins = np.array([origin for origin, _ in chosen], np.intp)
+    patches = cut(view.grey, origins, cache.patches.shape[1])
+    kept = np.ones(len(chosen), np.bool_)
+    if choose is not None:
+        kept = choose(patches, np.array([label.patch for _, label in chosen], np.uint8), rng)
+    for index in np.flatnonzero(kept):
+        label = chosen[index][1]
         lesion = view.clusters[label.lesion] if label.lesion >= 0 else None
         cache.append(
-            cut(view.grey, np.array([origin], np.intp), cache.patches.shape[1])[0],
+            patches[index],
             label.patch,
             label.cells,
             {
@@ -81,7 +101,7 @@ def append_from(
                 "visibility": round(view.visibility[label.lesion], 2) if lesion else 0.0,
             },
         )
-    return len(chosen)
+    return int(kept.sum())
 
 
 def _chosen(

@@ -22,7 +22,7 @@ from cadnode.training.detector import Detector, blur, draw_detector, expose
 from cadnode.training.distortion import distorted
 from cadnode.training.particles import draw
 from cadnode.training.tissue import fibres, power_law, synthetic_breast
-from cadnode.training.visibility import SEEN, signal_to_noise
+from cadnode.training.visibility import SEEN, seen_together, signal_to_noise
 
 PLACES_APART = 8
 """Pixels between the places a cluster's center is drawn from."""
@@ -52,8 +52,12 @@ class SimulatorSettings:
     rules: ClusterRules = field(default_factory=ClusterRules)
     hard_negatives: bool = True
     vary_detector: bool = True
+    grain: bool = False
+    """Noise of the received pixels besides, in half of the views."""
     vary_tissue: bool = True
     """Stretch real tissue, change its sharpness and lay fibres over it. Off for measuring."""
+    together: bool = False
+    """Ask for fainter calcifications too, where enough of them lie together. Off for measuring."""
     synthetic_share: float = 0.5
     """Share of views on synthetic tissue."""
 
@@ -77,11 +81,8 @@ class SimulatedView:
     specks: NDArray[np.float64]
     """Shape (k, 2): single dots of no group, neither a cluster nor clean."""
     unsure: NDArray[np.bool_]
-
-    @property
-    def visible(self) -> NDArray[np.bool_]:
-        """Shape (n,): which calcifications are asked for."""
-        return np.asarray(self.ratios >= SEEN)
+    visible: NDArray[np.bool_]
+    """Shape (n,): which calcifications are asked for."""
 
     @property
     def visibility(self) -> tuple[float, ...]:
@@ -115,7 +116,7 @@ def simulate(
         )
     shape = (pixels.shape[0], pixels.shape[1])
     texture = local_texture(pixels, breast)
-    detector = draw_detector(rng, pitch)
+    detector = draw_detector(rng, pitch, grain=settings.grain)
     if clusters is None:
         step = PLACES_APART if breast[::PLACES_APART, ::PLACES_APART].any() else 1
         inside = np.argwhere(breast[::step, ::step]) * step
@@ -141,18 +142,23 @@ def simulate(
         )
     grey = NORMALISATIONS[settings.normalisation](seen.astype(np.float32), breast)
     ratio = signal_to_noise(seen.astype(np.float32), without.astype(np.float32), breast)
-    places, owners, ratios = _truth(clusters, ratio, breast, pitch)
+    places, owners, ratios = (np.array(a) for a in _truth(clusters, ratio, breast, pitch))
+    places, owners = places.reshape(-1, 2).astype(float), owners.astype(np.intp)
+    visible = ratios >= SEEN
+    if settings.together:
+        visible |= seen_together(places * pitch, owners, ratios)
     return SimulatedView(
         background.name,
         background.patient,
         grey,
         breast,
         tuple(clusters),
-        np.array(places, float).reshape(-1, 2),
-        np.array(owners, np.intp),
-        np.array(ratios, float),
+        places,
+        owners,
+        ratios.astype(float),
         specks / pitch,
         unsure,
+        visible.astype(np.bool_),
     )
 
 

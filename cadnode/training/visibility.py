@@ -11,9 +11,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
+from scipy.spatial import cKDTree
 
 SEEN = 5.0
 """Signal-to-noise ratio from which a calcification counts as visible."""
+SEEN_TOGETHER, TOGETHER, TOGETHER_MM = 4.0, 5, 3.0
+"""Fainter ones are seen where at least so many lie within so many millimetres: noise alone makes
+about one spot of this ratio on a square centimetre of film, and never five on a third of it."""
 SIGMAS = (0.7, 1.1, 1.8, 2.9)
 """Pixels; the smaller sigma of each band, for bodies of 2 to 9 pixels."""
 WIDER = 1.6
@@ -42,6 +46,21 @@ def signal_to_noise(
         whole: NDArray[np.float32] = noise.repeat(BLOCK, 0).repeat(BLOCK, 1)
         ratio = np.maximum(ratio, _band(added, sigma) / whole[:rows, :columns])
     return ratio * inside
+
+
+def seen_together(
+    places: NDArray[np.float64], owners: NDArray[np.intp], ratios: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Which calcifications (n, at (row, column) in mm) are seen for the company they are in: at
+    least `TOGETHER` of their own cluster and of a ratio of `SEEN_TOGETHER`, themselves counted."""
+    seen = np.zeros(len(places), np.bool_)
+    for owner in np.unique(owners):
+        members = np.flatnonzero((owners == owner) & (ratios >= SEEN_TOGETHER))
+        if len(members) >= TOGETHER:
+            tree = cKDTree(places[members])
+            near = tree.query_ball_point(places[members], TOGETHER_MM, return_length=True)
+            seen[members[near >= TOGETHER]] = True
+    return seen
 
 
 def _band(pixels: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:

@@ -64,6 +64,13 @@ def test_stages_build_on_each_other_and_a_killed_recipe_repeats_nothing(tmp_path
         progress=lambda done, total, loss: steps.append(done),
     )
     assert steps == [1, 2], "only the second stage was trained"
+    hard = Stage("hard ones", TINY, patches=12, cache_seed=2, easy_share=0.2)
+    train_on_simulated(tissue, start, tmp_path / "run", stages=[*stages, hard], settings=SETTINGS)
+    drawn = [
+        {int(str(row["view"])) for row in _rows(tmp_path / "run" / f"cache-{seed}")}
+        for seed in (1, 2)
+    ]
+    assert len(drawn[1]) >= len(drawn[0])
     changed = [name for name in both if not np.array_equal(first[name], both[name])]
     assert "patch/kernel" in changed
     assert not any(name.startswith(("conv1_", "conv2_", "conv3_")) for name in changed)

@@ -9,6 +9,7 @@ from cadnode.training.clusters import Cluster, Distribution
 from cadnode.training.particles import Morphology, Particle
 from cadnode.training.simulated_exams import read
 from cadnode.training.simulator import SimulatedView
+from cadnode.training.visibility import SEEN
 
 PITCH = 0.1
 
@@ -39,9 +40,10 @@ def view(ratios: list[list[float]], unsure: np.ndarray | None = None) -> Simulat
         tuple(cluster() for _ in ratios),
         np.array(places, float).reshape(-1, 2),
         np.repeat(np.arange(len(ratios)), [len(each) for each in ratios]).astype(np.intp),
-        np.array([value for each in ratios for value in each], float),
+        (found := np.array([value for each in ratios for value in each], float)),
         np.empty((0, 2)),
         np.zeros(shape, np.bool_) if unsure is None else unsure,
+        np.asarray(found >= SEEN),
     )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from cadnode.training.clusters import ClusterRules, Distribution, draw_cluster
-from cadnode.training.detector import draw_detector
+from cadnode.training.detector import Detector, draw_detector, expose
 from cadnode.training.labels import NO, UNKNOWN, YES, label_patch
 from cadnode.training.particles import Morphology, Particle, draw, make
 from cadnode.training.simulator import (
@@ -16,6 +18,7 @@ from cadnode.training.simulator import (
     simulate,
     synthetic_background,
 )
+from cadnode.training.visibility import SEEN, SEEN_TOGETHER
 
 PITCH = 0.1
 QUIET = SimulatorSettings(hard_negatives=False, vary_detector=False)
@@ -138,3 +141,50 @@ def test_bodies_that_count_alone_are_single() -> None:
         np.random.default_rng(2), 9, 9, ClusterRules(), morphology=Morphology.RIM
     )
     assert cluster.distribution is Distribution.SINGLE
+
+
+def test_grain_of_the_received_pixels_survives_a_coarse_pitch_and_other_noise_does_not() -> None:
+    flat, texture = np.full((300, 300), 0.5, np.float32), np.full((300, 300), 0.01, np.float32)
+    plain = Detector(0.08, 0.2, noise=1.0, noise_sigma=0.0, gamma=1.0, grey_levels=2**14)
+    grainy = replace(plain, noise=0.0, grain=1.0)
+    deviation = [
+        float(
+            expose(flat, texture, detector, np.random.default_rng(1), PITCH)[50:-50, 50:-50].std()
+        )
+        for detector in (plain, grainy)
+    ]
+    assert deviation[1] > 1.7 * deviation[0]
+
+
+def test_tight_groups_lie_within_a_few_millimetres() -> None:
+    def spread(share: float) -> float:
+        rules = ClusterRules(tight_share=share)
+        rng = np.random.default_rng(5)
+        found = [
+            np.std(np.array(cluster.centers)[:, 0])
+            for cluster in (
+                draw_cluster(rng, 50, 50, rules, morphology=Morphology.PUNCTATE) for _ in range(150)
+            )
+            if cluster.distribution is Distribution.GROUPED
+        ]
+        return float(np.median(found))
+
+    assert spread(1.0) < 1.2 < 1.6 < spread(0.0)
+
+
+def test_faint_calcifications_that_lie_together_are_asked_for_only_where_that_is_wanted(
+    background: Background,
+) -> None:
+    def shown(together: bool) -> SimulatedView:
+        settings = SimulatorSettings(
+            rules=ClusterRules(contrast=(5, 7), tight_share=1.0), together=together
+        )
+        return simulate(background, np.random.default_rng(8), settings)
+
+    alone, company = shown(False), shown(True)
+    assert np.array_equal(alone.ratios, company.ratios)
+    assert np.array_equal(alone.visible, alone.ratios >= SEEN)
+    more = company.visible & ~alone.visible
+    assert more.any()
+    assert company.visible[alone.visible].all()
+    assert (company.ratios[more] >= SEEN_TOGETHER).all()

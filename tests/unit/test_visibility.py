@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from cadnode.training.visibility import SEEN, signal_to_noise
+from cadnode.training.visibility import SEEN, seen_together, signal_to_noise
 
 SHAPE = (160, 240)
 BREAST = np.ones(SHAPE, np.bool_)
@@ -66,3 +66,24 @@ def test_the_best_ratio_lies_on_the_dot_and_is_zero_outside_the_breast() -> None
 def test_a_picture_without_calcium_has_no_signal() -> None:
     clean = tissue(0.01)
     assert not signal_to_noise(clean, clean, BREAST).any()
+
+
+def together(ratios: list[float], apart_mm: float, owners: list[int] | None = None) -> list[bool]:
+    places = np.array([(10.0, 10 + apart_mm * index) for index in range(len(ratios))])
+    of = np.array(owners or [0] * len(ratios), np.intp)
+    return [bool(seen) for seen in seen_together(places, of, np.array(ratios))]
+
+
+def test_five_faint_calcifications_close_together_are_seen_and_four_are_not() -> None:
+    assert together([4.2] * 5, 0.7) == [True] * 5
+    assert together([4.2] * 4, 0.7) == [False] * 4
+
+
+def test_faint_calcifications_far_apart_or_of_other_clusters_or_too_faint_are_not_seen() -> None:
+    assert not any(together([4.2] * 5, 4.0))
+    assert not any(together([4.2] * 6, 0.3, owners=[0, 0, 0, 1, 1, 1]))
+    assert together([4.2, 4.2, 3.9, 4.2, 4.2, 4.2], 0.5) == [True, True, False, True, True, True]
+
+
+def test_no_calcifications_are_not_seen() -> None:
+    assert seen_together(np.empty((0, 2)), np.empty(0, np.intp), np.empty(0)).shape == (0,)
