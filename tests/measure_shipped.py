@@ -30,7 +30,7 @@ from cadnode.training.image_files import read_picture
 from cadnode.training.labels import YES
 from cadnode.training.metrics import bootstrap, sensitivity_at, threshold_at
 from cadnode.training.patch_cache import PatchCache
-from cadnode.training.shipped import UNSURE_HELD_OUT
+from cadnode.training.shipped import UNSURE_GE, UNSURE_HELD_OUT
 from cadnode.training.simulated_exams import ReadView, simulated_exams
 from cadnode.training.simulated_patches import fill
 from cadnode.training.simulator import Background, SimulatorSettings, background_from
@@ -52,7 +52,8 @@ def held_out(ge: Path, pitch_mm: float) -> list[Background]:
     """Four films of one patient and a detector's view."""
     reader = DicomReader()
     view = reader.mammogram(ge, reader.header(ge))
-    return [*films(HELD_OUT, UNSURE_HELD_OUT), background_from(view, "ge", pitch_mm=pitch_mm)]
+    detector = background_from(view, "ge", pitch_mm=pitch_mm, unsure=UNSURE_GE)
+    return [*films(HELD_OUT, UNSURE_HELD_OUT), detector]
 
 
 def patches(tissue: Sequence[Background], classifier: Classifier, count: int) -> None:

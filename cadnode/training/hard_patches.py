@@ -28,11 +28,20 @@ class HardPatches:
 
     score: Score
     easy_share: float
+    calcification_share: float | None = None
+    """Of the patches with calcifications, hard or not; None takes them like the normal ones."""
 
     def __call__(
         self, patches: NDArray[np.float32], labels: NDArray[np.uint8], rng: np.random.Generator
     ) -> NDArray[np.bool_]:
         """Which to keep."""
-        logits = np.asarray(self.score(patches), np.float64)
-        loss = np.logaddexp(0, np.where(labels == YES, -logits, logits))
-        return np.asarray((loss >= HARD_LOSS) | (rng.random(len(labels)) < self.easy_share))
+        kept = rng.random(len(labels)) < self.easy_share
+        asked = np.ones(len(labels), np.bool_)
+        if self.calcification_share is not None:
+            asked = labels != YES
+            kept[~asked] = rng.random((~asked).sum()) < self.calcification_share
+        if asked.any():
+            logits = np.asarray(self.score(patches[asked]), np.float64)
+            loss = np.logaddexp(0, np.where(labels[asked] == YES, -logits, logits))
+            kept[asked] |= loss >= HARD_LOSS
+        return np.asarray(kept)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 from cadnode.core.annotations import Annotation
 from cadnode.training.network import build, weights_of
 from cadnode.training.options import FitOptions
+from cadnode.training.patch_cache import ROWS
 from cadnode.training.shipped import (
     STAGES,
     UNSURE_FILM,
@@ -64,13 +67,34 @@ def test_stages_build_on_each_other_and_a_killed_recipe_repeats_nothing(tmp_path
         progress=lambda done, total, loss: steps.append(done),
     )
     assert steps == [1, 2], "only the second stage was trained"
-    hard = Stage("hard ones", TINY, patches=12, cache_seed=2, easy_share=0.2)
-    train_on_simulated(tissue, start, tmp_path / "run", stages=[*stages, hard], settings=SETTINGS)
-    drawn = [
-        {int(str(row["view"])) for row in _rows(tmp_path / "run" / f"cache-{seed}")}
-        for seed in (1, 2)
-    ]
-    assert len(drawn[1]) >= len(drawn[0])
     changed = [name for name in both if not np.array_equal(first[name], both[name])]
     assert "patch/kernel" in changed
     assert not any(name.startswith(("conv1_", "conv2_", "conv3_")) for name in changed)
+
+
+def test_a_stage_may_keep_hard_patches_alone_and_be_averaged_with_earlier_ones(
+    tmp_path: Path,
+) -> None:
+    start = tmp_path / "start.npz"
+    np.savez(start, allow_pickle=False, **weights_of(build()))
+    tissue = [synthetic_background(np.random.default_rng(1), 0.1)]
+    first = Stage("first", TINY, patches=12, cache_seed=1)
+    hard = Stage("hard", TINY, patches=12, cache_seed=2, easy_share=0.2, calcification_share=0.5)
+    last = Stage("last", TINY, patches=12, cache_seed=1, start="first")
+
+    def weights(folder: str, *stages: Stage) -> Mapping[str, np.ndarray]:
+        return train_on_simulated(
+            tissue, start, tmp_path / folder, stages=stages, settings=SETTINGS
+        )
+
+    parts = weights("run", first, hard), weights("other", first, last)
+    averaged = weights("run", first, hard, replace(last, averaged_with=("hard",)))
+    for name, array in averaged.items():
+        assert array == pytest.approx((parts[0][name] + parts[1][name]) / 2, abs=1e-5), name
+    taken = [len(_views(tmp_path / "run" / f"cache-{seed}")) for seed in (1, 2)]
+    assert taken[1] > taken[0], "of each view only some patches are kept"
+
+
+def _views(cache: Path) -> set[int]:
+    lines = (cache / ROWS).read_text("utf-8").splitlines()
+    return {json.loads(line)["view"] for line in lines}

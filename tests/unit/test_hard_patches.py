@@ -32,3 +32,24 @@ def test_of_the_easy_ones_the_share_is_kept() -> None:
 def test_a_calcification_scored_just_above_a_half_is_still_hard() -> None:
     chooser = HardPatches(lambda patches: np.array([0.5]), 0.0)
     assert chooser(PATCHES[:1], LABELS[:1], np.random.default_rng(1)).all()
+
+
+def test_calcifications_may_be_kept_by_chance_alone_without_being_scored() -> None:
+    seen: list[int] = []
+
+    def score(patches: np.ndarray) -> np.ndarray:
+        seen.append(len(patches))
+        return LOGITS.reshape(-1, 4)[:, 2:].ravel()
+
+    chooser = HardPatches(score, 0.0, calcification_share=0.25)
+    found = chooser(PATCHES, LABELS, np.random.default_rng(1))
+    assert seen == [len(LABELS) // 2]
+    assert 0.2 < found[LABELS == YES].mean() < 0.3
+
+
+def test_nothing_is_scored_where_there_are_only_calcifications() -> None:
+    def never(patches: np.ndarray) -> np.ndarray:
+        raise AssertionError
+
+    chooser = HardPatches(never, 0.0, calcification_share=1.0)
+    assert chooser(PATCHES[:1], LABELS[:1], np.random.default_rng(1)).all()
